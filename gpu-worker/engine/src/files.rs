@@ -1,0 +1,32 @@
+//! Files written so that a crash leaves either the old content or the new.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::{EngineError, Result};
+
+/// Writes `bytes` beside `path`, syncs, then renames over it.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let io = EngineError::io(&part);
+    let written = std::fs::File::create(&part).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(io)?;
+    std::fs::rename(&part, path).map_err(EngineError::io(path))
+}
+
+/// Writes `value` as indented JSON with a final newline.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| EngineError::Config {
+        path: path.to_path_buf(),
+        reason: format!("cannot be written as JSON: {e}"),
+    })?;
+    bytes.push(b'\n');
+    write_atomic(path, &bytes)
+}

@@ -1,0 +1,11 @@
+//! Builds the WASM blob that the node embeds and that the chain executes.
+
+fn main() {
+    #[cfg(all(feature = "std", feature = "metadata-hash"))]
+    substrate_wasm_builder::WasmBuilder::init_with_defaults()
+        .enable_metadata_hash("OPEN", 18)
+        .build();
+
+    #[cfg(all(feature = "std", not(feature = "metadata-hash")))]
+    substrate_wasm_builder::WasmBuilder::build_using_defaults();
+}
