@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod fees;
 pub mod ids;
 pub mod jobs;
 pub mod log;

@@ -8,7 +8,7 @@
 
 extern crate alloc;
 
-mod apis;
+pub mod apis;
 pub mod configs;
 pub mod constants;
 pub mod genesis_config_presets;
@@ -20,7 +20,7 @@ mod tests;
 #[cfg(feature = "std")]
 include!(concat!(env!("OUT_DIR"), "/wasm_binary.rs"));
 
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, vec::Vec};
 use polkadot_sdk::*;
 
 pub use apis::{RuntimeApi, RUNTIME_API_VERSIONS};
@@ -125,7 +125,7 @@ mod runtime {
     #[runtime::pallet_index(23)]
     pub type Referenda = pallet_referenda;
     #[runtime::pallet_index(24)]
-    pub type Origins = configs::governance::origins::pallet;
+    pub type Origins = configs::governance::origins;
     #[runtime::pallet_index(25)]
     pub type Treasury = pallet_treasury;
     // Without a key it does nothing; only the preset for development sets one.
@@ -139,4 +139,18 @@ mod runtime {
     pub type Multisig = pallet_multisig;
     #[runtime::pallet_index(32)]
     pub type Proxy = pallet_proxy;
+
+    // What this chain is for.
+    #[runtime::pallet_index(50)]
+    pub type Token = pallet_token;
+    #[runtime::pallet_index(51)]
+    pub type Datanets = pallet_datanets;
+    #[runtime::pallet_index(52)]
+    pub type Stakes = pallet_stakes;
+    #[runtime::pallet_index(53)]
+    pub type Compute = pallet_compute;
+    #[runtime::pallet_index(54)]
+    pub type Attribution = pallet_attribution;
+    #[runtime::pallet_index(55)]
+    pub type Marketplace = pallet_marketplace;
 }

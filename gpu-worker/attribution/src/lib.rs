@@ -1,1 +1,46 @@
-//! x
+//! The influence index: which training records shaped an answer.
+//!
+//! # Terms
+//! - A **row** is the gradient of one record's loss with respect to an adapter's numbers,
+//!   projected to `d` dimensions by a [`Sketch`] and scaled to unit length.
+//! - A **query** is the gradient of an answer's loss, projected and scaled in the same way.
+//! - A **contribution** is a set of rows; its 32-byte id is the caller's.
+//!
+//! # What is computed
+//! With rows `A` (`n × d`) and a damping `λ`, the index holds `A` and `W = (A Aᵀ + λI)⁻¹ A`. The
+//! ridge projection of a query `q` onto the rows is `Aᵀ W q`, and the part of `q` that the rows
+//! explain is
+//!
+//! ```text
+//! ρ = qᵀ Aᵀ (A Aᵀ + λI)⁻¹ A q / qᵀq = Σᵢ aᵢ cᵢ / qᵀq      a = A q,  c = W q
+//! ```
+//!
+//! the (ridge) leverage score of the query with respect to the training gradients (Alaoui and
+//! Mahoney, "Fast randomized kernel ridge regression with statistical guarantees", 2015). It lies
+//! between 0 and 1, so `1 − ρ` is what no record explains: it is **unattributed**, by this
+//! formula. Record `i`'s part of ρ is `aᵢ cᵢ / qᵀq`; a contribution's share is the positive part
+//! of the sum over its rows, scaled so that all shares add up to ρ.
+//!
+//! # Properties
+//! 1. *Exactness*: shares and the unattributed part add up to 1,000,000 ppm.
+//! 2. *Reproducibility*: once rows and query are 8-bit integers, scoring uses integers alone; the
+//!    same index and query give the same answer on every machine.
+//! 3. *Order*: the order of rows or contributions does not bear on any share.
+//! 4. *Safety*: a truncated, altered or malformed index is refused with an error that says why.
+
+mod build;
+mod error;
+mod format;
+mod quantise;
+mod score;
+mod sketch;
+
+pub use build::Builder;
+pub use error::IndexError;
+pub use format::{ContributionId, Index};
+pub use quantise::Query;
+pub use score::{Attribution, RecordScore, WHOLE_PPM};
+pub use sketch::Sketch;
+
+/// A result with this crate's error.
+pub type Result<T> = std::result::Result<T, IndexError>;

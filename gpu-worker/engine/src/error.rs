@@ -73,6 +73,9 @@ pub enum EngineError {
     /// The job was cancelled by its owner.
     #[error("the job was cancelled")]
     Cancelled,
+    /// Too many requests wait already.
+    #[error("the engine is overloaded; try again in a moment")]
+    Overloaded,
     /// The engine's thread has ended.
     #[error("the engine has stopped; restart the process")]
     Stopped,
@@ -107,6 +110,7 @@ impl EngineError {
             Self::Attribution(_) => "attribution",
             Self::Torch(_) => "torch",
             Self::Cancelled => "cancelled",
+            Self::Overloaded => "overloaded",
             Self::Stopped => "stopped",
         }
     }

@@ -29,7 +29,7 @@ pub struct Transformer {
     norm: Tensor,
     /// `None` when the embedding is the output projection too.
     head: Option<Tensor>,
-    rope: std::sync::Arc<Rope>,
+    rope: Rope,
 }
 
 /// A base model: transformer and tokenizer from a folder in the hub's layout.
@@ -121,7 +121,7 @@ impl Transformer {
             true => None,
             false => Some(get("lm_head.weight", &[config.vocab_size, h])?),
         };
-        let rope = std::sync::Arc::new(Rope::new(&config, embed.kind(), embed.device()));
+        let rope = Rope::new(&config, embed.kind(), embed.device());
         Ok(Self { config, embed, layers, norm, head, rope })
     }
 
@@ -134,7 +134,7 @@ impl Transformer {
         // The tables are the costly part of a build; one position is enough for a throw-away.
         config.max_position = 1;
         let mut built = Self::build(config, get)?;
-        built.rope = self.rope.clone();
+        built.rope = self.rope.share();
         built.config = self.config.clone();
         Ok(built)
     }
@@ -169,7 +169,7 @@ impl Transformer {
                 .collect(),
             norm: self.norm.shallow_clone(),
             head: self.head.as_ref().map(Tensor::shallow_clone),
-            rope: self.rope.clone(),
+            rope: self.rope.share(),
         }
     }
 

@@ -56,6 +56,11 @@ impl Rope {
         }
     }
 
+    /// A second handle on the same tables.
+    pub(crate) fn share(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
     /// Tables for positions `0..len`: `[1, 1, len, head_dim]`.
     pub(crate) fn prefix(&self, len: i64) -> (Tensor, Tensor) {
         let cut = |t: &Tensor| t.narrow(0, 0, len).unsqueeze(0).unsqueeze(0);

@@ -138,6 +138,14 @@ impl WeightStore {
         Ok(tensor.f_to_device(device)?.f_to_kind(kind)?)
     }
 
+    /// An entry of the first file's metadata.
+    pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>> {
+        let Some((path, map)) = self.files.first() else { return Ok(None) };
+        let (_, metadata) =
+            SafeTensors::read_metadata(map).map_err(|e| broken(path, e))?;
+        Ok(metadata.metadata().as_ref().and_then(|m| m.get(key).cloned()))
+    }
+
     fn view(&self, file: usize, name: &str) -> Result<(Vec<i64>, Dtype, &[u8])> {
         let (path, map) = &self.files[file];
         let broken = |e: safetensors::SafeTensorError| EngineError::Safetensors {
@@ -167,6 +175,16 @@ pub(crate) fn write_safetensors(
     tensors: &[(String, Tensor)],
     kind: Kind,
 ) -> Result<()> {
+    write_safetensors_with(path, tensors, kind, &[])
+}
+
+/// Like [`write_safetensors`], with entries for the header's metadata.
+pub(crate) fn write_safetensors_with(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    kind: Kind,
+    extra: &[(&str, String)],
+) -> Result<()> {
     let dtype = match kind {
         Kind::BFloat16 => Dtype::BF16,
         _ => Dtype::F32,
@@ -190,7 +208,8 @@ pub(crate) fn write_safetensors(
         let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
         views.push((name.clone(), view.map_err(|e| broken(path, e))?));
     }
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    metadata.extend(extra.iter().map(|(key, value)| (key.to_string(), value.clone())));
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| broken(path, e))?;
     crate::files::write_atomic(path, &bytes)
 }

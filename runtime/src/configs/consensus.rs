@@ -1,5 +1,6 @@
 //! Who makes blocks, who finalises them, and what happens to those who say two things at once.
 
+use alloc::vec::Vec;
 use frame_support::parameter_types;
 use pallet_session::disabling::UpToLimitWithReEnablingDisablingStrategy;
 use polkadot_sdk::*;

@@ -3,8 +3,7 @@
 use frame_support::{
     parameter_types,
     traits::{
-        tokens::imbalance::ResolveTo, ConstU128, ConstU32, ConstU8, VariantCountOf,
-        WithdrawReasons,
+        tokens::imbalance::ResolveTo, ConstU128, ConstU32, ConstU8, VariantCountOf, WithdrawReasons,
     },
     weights::{
         constants::ExtrinsicBaseWeight, ConstantMultiplier, WeightToFeeCoefficient,
@@ -21,8 +20,8 @@ use sp_runtime::{
 use super::governance::TreasuryAccount;
 use crate::{
     constants::money::{EXISTENTIAL_DEPOSIT, MICRO, MILLI, OPEN},
-    Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason,
-    System,
+    Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System,
+    Token,
 };
 
 impl pallet_balances::Config for Runtime {
@@ -71,12 +70,10 @@ parameter_types! {
     pub MaximumMultiplier: Multiplier = Bounded::max_value();
 }
 
-/// Where transaction fees and tips go.
-pub type FeeDestination = ResolveTo<TreasuryAccount, Balances>;
-
 impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
-    type OnChargeTransaction = FungibleAdapter<Balances, FeeDestination>;
+    // Fees and tips are split between fire, treasury and author.
+    type OnChargeTransaction = FungibleAdapter<Balances, Token>;
     type WeightToFee = WeightToFee;
     type LengthToFee = ConstantMultiplier<Balance, TransactionByteFee>;
     type FeeMultiplierUpdate = TargetedFeeAdjustment<

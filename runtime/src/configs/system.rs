@@ -14,8 +14,8 @@ use sp_runtime::{traits::AccountIdLookup, Perbill};
 
 use crate::{
     constants::time::SLOT_DURATION, AccountId, Babe, Balance, Block, BlockNumber, Hash, Hashing,
-    Moment, Nonce, PalletInfo, Runtime, RuntimeCall, RuntimeEvent,
-    RuntimeOrigin, RuntimeTask, System, UncheckedExtrinsic, VERSION,
+    Moment, Nonce, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeOrigin, RuntimeTask,
+    UncheckedExtrinsic, VERSION,
 };
 
 /// Ordinary transactions may fill three quarters of a block; the rest is for operations.
@@ -23,8 +23,7 @@ pub const NORMAL_DISPATCH_RATIO: Perbill = Perbill::from_percent(75);
 
 /// A block may take one second of the reference machine, a third of the block time. There is no
 /// limit to the proof size: no relay chain checks a proof of this chain's execution.
-pub const MAXIMUM_BLOCK_WEIGHT: Weight =
-    Weight::from_parts(WEIGHT_REF_TIME_PER_SECOND, u64::MAX);
+pub const MAXIMUM_BLOCK_WEIGHT: Weight = Weight::from_parts(WEIGHT_REF_TIME_PER_SECOND, u64::MAX);
 
 /// A block may be 5 MiB long.
 pub const MAXIMUM_BLOCK_LENGTH: u32 = 5 * 1024 * 1024;
@@ -90,4 +89,3 @@ where
         UncheckedExtrinsic::new_bare(call)
     }
 }
-

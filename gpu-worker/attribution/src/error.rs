@@ -1,0 +1,80 @@
+//! What can be wrong with an index, its parts, or a query.
+
+/// The crate's one error type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// The bytes do not begin as an index does.
+    #[error("this is not an influence index: it begins with other bytes")]
+    Magic,
+    /// A layout that this version does not know.
+    #[error("the index has layout {found}; this program reads layout {known}")]
+    Version {
+        /// What stands in the file.
+        found: u16,
+        /// What this version reads.
+        known: u16,
+    },
+    /// The file ends too early.
+    #[error("the index is truncated: {found} bytes of {expected}; fetch it again")]
+    Truncated {
+        /// Length that the header asks for.
+        expected: u64,
+        /// Length found.
+        found: u64,
+    },
+    /// The file goes on after its end.
+    #[error("the index has {0} bytes too many; fetch it again")]
+    TooLong(u64),
+    /// A field holds a value that no index has.
+    #[error("the index is corrupt: {0}")]
+    Corrupt(&'static str),
+    /// Too many rows, dimensions or contributions, or none.
+    #[error("{what} is {found}, which is not within 1..={max}")]
+    Size {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// A gradient has not the length that the sketch or index was made for.
+    #[error("the gradient has {found} numbers, the index was made for {expected}; it belongs to another adapter")]
+    Length {
+        /// What was expected.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// A gradient that is zero or not finite has no direction.
+    #[error("the gradient of record {0} is zero or not finite")]
+    NoDirection(u64),
+    /// The query's gradient is zero or not finite.
+    #[error("the answer's gradient is zero or not finite")]
+    NoQuery,
+    /// λ outside the range that quantisation holds.
+    #[error("lambda is {0} millionths, which is not within 100..=1000000000")]
+    Lambda(u32),
+    /// A row names a contribution that is not in the list.
+    #[error("row {row} names contribution {contribution}, which is not in the list")]
+    UnknownContribution {
+        /// The row.
+        row: u32,
+        /// What it names.
+        contribution: u32,
+    },
+    /// The same contribution twice.
+    #[error("contribution {0} is listed twice")]
+    DuplicateContribution(u32),
+    /// The damped matrix could not be decomposed.
+    #[error("the rows' products with each other are not positive definite; raise lambda")]
+    NotPositiveDefinite,
+    /// A file could not be read or written.
+    #[error("{path}: {reason}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+}

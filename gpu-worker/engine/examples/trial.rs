@@ -1,0 +1,255 @@
+//! Trains on a data set of shards, then measures what matters: right answers on held-out
+//! wordings, attribution to the right contributor, and how well the explained part tells
+//! questions on the subject from others.
+//!
+//!     cargo run --profile testnet --example trial -- --base BASE --data examples/defi-exploits
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+use serde::Deserialize;
+use tch::Device;
+use tributary_attribution::{Builder, Query, Sketch};
+use tributary_engine::{
+    generate, record_gradients, train, Adapter, BaseModel, GradientOptions, Message, Record,
+    Request, Sample, Sampling, TrainSpec,
+};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Base model's folder.
+    #[arg(long)]
+    base: PathBuf,
+    /// Folder with shard-N.jsonl, held-out.jsonl and off-topic.jsonl.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value_t = 20)]
+    epochs: usize,
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[arg(long, default_value_t = 4e-3)]
+    lr: f64,
+    #[arg(long, default_value_t = 16)]
+    rank: i64,
+    #[arg(long, default_value_t = 32.0)]
+    alpha: f64,
+    #[arg(long, default_value_t = 0.0)]
+    weight_decay: f64,
+    #[arg(long, default_value_t = 2)]
+    threads: i32,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder to keep the adapter in; taken from there when it is already there.
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    /// Dimensions of the projection.
+    #[arg(long, default_value = "4096")]
+    dims: Vec<u32>,
+    /// λ in millionths.
+    #[arg(long, default_values_t = [10_000, 100_000])]
+    lambda: Vec<u32>,
+    /// Weights of prompt tokens in the gradients.
+    #[arg(long, default_values_t = [0.0])]
+    prompt_weight: Vec<f32>,
+    /// Print every wrong answer.
+    #[arg(long)]
+    wrong: bool,
+}
+
+#[derive(Deserialize)]
+struct HeldOut {
+    prompt: String,
+    completion: String,
+    contributor: u32,
+    key_facts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct OffTopic {
+    prompt: String,
+}
+
+fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> Fallible<Vec<T>> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+fn main() -> Fallible<()> {
+    let arguments = Arguments::parse();
+    tch::set_num_threads(arguments.threads);
+    let base = BaseModel::load(&arguments.base, Device::Cpu)?;
+    let (mut records, mut owner) = (Vec::new(), Vec::new());
+    for shard in 0u32.. {
+        let path = arguments.data.join(format!("shard-{shard}.jsonl"));
+        if !path.is_file() {
+            break;
+        }
+        let mut part: Vec<Record> = lines(&path)?;
+        owner.extend(part.iter().map(|_| shard));
+        records.append(&mut part);
+    }
+    let held_out: Vec<HeldOut> = lines(&arguments.data.join("held-out.jsonl"))?;
+    let off_topic: Vec<OffTopic> = lines(&arguments.data.join("off-topic.jsonl"))?;
+
+    let spec = TrainSpec {
+        rank: arguments.rank,
+        alpha: arguments.alpha,
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        lr: arguments.lr,
+        seed: arguments.seed,
+        weight_decay: arguments.weight_decay,
+        ..TrainSpec::default()
+    };
+    let kept = arguments.adapter.as_ref().filter(|f| f.join("adapter_config.json").is_file());
+    let adapter = match kept {
+        Some(folder) => Adapter::load(folder, base.config(), Device::Cpu)?,
+        None => {
+            let (start, cpu) = (Instant::now(), cpu_seconds());
+            let trained = train(&base, &records, &spec, None, &mut |p| {
+                if p.step % 50 == 0 {
+                    println!("step {}/{} loss {:.3}", p.step, p.steps, p.loss);
+                }
+                ControlFlow::Continue(())
+            })?;
+            let m = &trained.metrics;
+            println!(
+                "trained: {} steps, {} tokens, loss {:.3} -> {:.4}, {:.0} s, {:.0} CPU s",
+                m.steps,
+                m.tokens,
+                m.loss_before,
+                m.loss_after,
+                start.elapsed().as_secs_f64(),
+                cpu_seconds() - cpu
+            );
+            if let Some(folder) = &arguments.adapter {
+                trained.adapter.save(folder, base.config(), "base")?;
+            }
+            trained.adapter
+        }
+    };
+
+    let ask = |prompt: &str| -> Fallible<(Vec<i64>, Request)> {
+        let tokens = base.tokenizer().encode_chat(&[Message::user(prompt)])?;
+        let request = Request {
+            prompt: tokens.clone(),
+            max_tokens: 80,
+            sampling: Sampling::GREEDY,
+            stop: vec![],
+        };
+        Ok((tokens, request))
+    };
+    let start = Instant::now();
+    let prompts = held_out.iter().map(|h| &h.prompt).chain(off_topic.iter().map(|o| &o.prompt));
+    let asked = prompts.map(|p| ask(p)).collect::<Fallible<Vec<_>>>()?;
+    let requests = asked.iter().map(|(_, r)| (r.clone(), Some(&adapter))).collect();
+    let answers = generate(&base, requests, 16)?;
+    println!("{} answers in {:.1} s", answers.len(), start.elapsed().as_secs_f64());
+    let squeeze = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
+    let right: Vec<bool> = held_out
+        .iter()
+        .zip(&answers)
+        .map(|(h, a)| {
+            squeeze(&a.text) == squeeze(&h.completion)
+                || h.key_facts.iter().all(|fact| a.text.contains(fact))
+        })
+        .collect();
+    let correct = right.iter().filter(|r| **r).count();
+    let split = |odd: usize| right.iter().skip(odd).step_by(2).filter(|r| **r).count();
+    println!(
+        "right: {correct} of {} = {:.3} (known templates {}, reserved {})",
+        right.len(),
+        correct as f64 / right.len() as f64,
+        split(0),
+        split(1)
+    );
+    if arguments.wrong {
+        for ((h, a), _) in held_out.iter().zip(&answers).zip(&right).filter(|(_, r)| !**r) {
+            println!("  {}\n    -> {}\n    != {}", h.prompt, a.text, h.completion);
+        }
+        for (o, a) in off_topic.iter().zip(&answers[held_out.len()..]).take(8) {
+            println!("  {}\n    -> {}", o.prompt, a.text);
+        }
+    }
+
+    let samples = tributary_engine::encode_records(&base, &records, spec.seq_len)?;
+    let queries: Vec<Sample> = asked
+        .iter()
+        .zip(&answers)
+        .map(|((prompt, _), answer)| Sample::from_parts(prompt, &answer.tokens))
+        .collect();
+    let input = adapter.flat().numel() as u64;
+    for &prompt_weight in &arguments.prompt_weight {
+        let options = GradientOptions { prompt_weight };
+        let (mut rows, mut asks) = (Vec::new(), Vec::new());
+        let start = Instant::now();
+        rows.resize(samples.len(), vec![]);
+        record_gradients(&base, &adapter, &samples, options, &mut |i, g| {
+            rows[i] = g.to_vec();
+            Ok(())
+        })?;
+        let each = start.elapsed().as_secs_f64() * 1e3 / samples.len() as f64;
+        println!("prompt weight {prompt_weight}: {each:.1} ms a gradient");
+        asks.resize(queries.len(), vec![]);
+        record_gradients(&base, &adapter, &queries, options, &mut |i, g| {
+            asks[i] = g.to_vec();
+            Ok(())
+        })?;
+        for &dims in &arguments.dims {
+            let sketch = Sketch { seed: 7, input, dims };
+            let ids: Vec<[u8; 32]> = (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
+            for &lambda in &arguments.lambda {
+                let start = Instant::now();
+                let mut builder = Builder::new(sketch, lambda, ids.clone(), rows.len() as u32)?;
+                for (i, row) in rows.iter().enumerate() {
+                    builder.set(i as u32, owner[i], row)?;
+                }
+                let index = builder.build()?;
+                let built = start.elapsed().as_secs_f64();
+                let (mut on, mut off, mut found) = (vec![], vec![], 0);
+                for (i, ask) in asks.iter().enumerate() {
+                    let query = Query::from_gradient(ask, &sketch)?;
+                    let score = index.score(&query, 5)?;
+                    match held_out.get(i) {
+                        Some(h) => {
+                            on.push(score.explained_ppm());
+                            let hit = score.largest().is_some_and(|l| l.0[0] == h.contributor as u8);
+                            found += usize::from(right[i] && hit);
+                        }
+                        None => off.push(score.explained_ppm()),
+                    }
+                }
+                let mean = |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
+                let wins: f64 = on
+                    .iter()
+                    .flat_map(|x| off.iter().map(move |y| match x.cmp(y) {
+                        std::cmp::Ordering::Greater => 1.0,
+                        std::cmp::Ordering::Equal => 0.5,
+                        std::cmp::Ordering::Less => 0.0,
+                    }))
+                    .sum();
+                println!(
+                    "  w {prompt_weight} d {dims} lambda {:.4}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",
+                    f64::from(lambda) / 1e6,
+                    found as f64 / correct.max(1) as f64,
+                    mean(&on),
+                    mean(&off),
+                    wins / (on.len() * off.len()) as f64
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// CPU time of this process so far, all threads.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}

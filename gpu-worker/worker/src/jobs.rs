@@ -1,0 +1,392 @@
+//! Training jobs: find one, take its lease, train, hand the result in, get paid.
+//!
+//! A job goes `claiming → training → trained → submitted → done`; each step is in the journal
+//! before the next begins. After a restart the chain says who holds the lease and whether a result
+//! is there, the journal says what the result is, and the trainer's checkpoints say how far the
+//! training came.
+
+use crate::{
+    error::{Result, WorkerError},
+    journal::{JobRow, JobStep, Journal},
+    live::store_fault,
+    metrics::{Label, Metrics},
+    progress::JobBoard,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tracing::{error, info, warn};
+use tributary_client::{
+    shards::{Record, Shard},
+    store::{FolderKind, Store},
+};
+use tributary_primitives::{
+    jobs::{JobResult, Metrics as TrainMetrics},
+    views::{JobState, JobView, WorkerView},
+    AccountId, BlockNumber, ContributionId, Digest, JobId, ModelId, VersionRef, H256,
+};
+
+/// Largest shard that is read; the chain takes no larger one.
+const SHARD_MAX: u64 = 64 << 20;
+/// Attempts at a job that fails for a reason that may or may not go away.
+const ATTEMPTS: u32 = 3;
+/// How often a running training looks whether its lease still holds.
+const LEASE_POLL: Duration = Duration::from_secs(5);
+
+/// What jobs need of the chain. Calls return when they are in a block.
+#[async_trait]
+pub trait JobChain: Send + Sync {
+    /// Number of the best block.
+    async fn height(&self) -> Result<BlockNumber>;
+    /// A worker.
+    async fn worker(&self, account: &AccountId) -> Result<Option<WorkerView>>;
+    /// Jobs that wait for a worker.
+    async fn open_jobs(&self) -> Result<Vec<JobView>>;
+    /// A job.
+    async fn job(&self, id: JobId) -> Result<Option<JobView>>;
+    /// Contributions of a version with the digests of their shards.
+    async fn members(&self, version: VersionRef) -> Result<Option<Vec<(ContributionId, Digest)>>>;
+    /// Takes the lease of a job.
+    async fn claim(&self, job: JobId) -> Result<()>;
+    /// Hands a result in.
+    async fn submit_result(&self, job: JobId, result: &JobResult) -> Result<()>;
+    /// Finalises a job whose window is over.
+    async fn finalize(&self, job: JobId) -> Result<()>;
+}
+
+/// What is to be trained.
+pub struct Task {
+    /// The job.
+    pub job: JobView,
+    /// The records of each contribution, in the order of their ids.
+    pub contributions: Vec<(ContributionId, Vec<Record>)>,
+    /// Where checkpoints and results go; a training that broke off left its own there.
+    pub folder: PathBuf,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Folder with the adapter's files and nothing else.
+    pub adapter: PathBuf,
+    /// The attribution index.
+    pub index: PathBuf,
+    /// Root that the index commits to.
+    pub index_root: H256,
+    /// What was measured.
+    pub metrics: TrainMetrics,
+    /// Specification, order and losses, as JSON.
+    pub transcript: Vec<u8>,
+}
+
+/// An engine that trains.
+#[async_trait]
+pub trait Trainer: Send + Sync {
+    /// Base models that it can train on.
+    fn bases(&self) -> Vec<ModelId>;
+    /// Trains, and tells `board` how far it is. Dropping the future ends the training.
+    async fn train(&self, task: Task, board: &JobBoard) -> Result<Trained>;
+}
+
+/// Works through jobs, one at a time.
+pub struct Runner {
+    /// The chain.
+    pub chain: Arc<dyn JobChain>,
+    /// The object store.
+    pub store: Store,
+    /// The engine.
+    pub trainer: Arc<dyn Trainer>,
+    /// The journal.
+    pub journal: Journal,
+    /// How far jobs are.
+    pub board: JobBoard,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// This worker.
+    pub worker: AccountId,
+    /// Where jobs have their folders.
+    pub folder: PathBuf,
+    /// Shards of one job in all, in bytes.
+    pub max_bytes: u64,
+    /// Attempts at each job since the start.
+    pub attempts: Mutex<HashMap<JobId, u32>>,
+}
+
+impl Runner {
+    /// Goes on with the job that was begun, or takes one that is open. Returns whether there was
+    /// something to do.
+    pub async fn work(&self) -> Result<bool> {
+        let begun = self.journal.unfinished_jobs()?.into_iter().find(|row| {
+            matches!(row.step, JobStep::Claiming | JobStep::Training | JobStep::Trained)
+        });
+        let row = match begun {
+            Some(row) => row,
+            None => match self.claim().await? {
+                Some(row) => row,
+                None => return Ok(false),
+            },
+        };
+        match self.advance(&row).await {
+            Ok(()) => Ok(true),
+            Err(error) => self.failed(row.id, error).map(|()| true),
+        }
+    }
+
+    /// Sees submitted jobs through to their payment. Returns how many were paid.
+    pub async fn finalize(&self) -> Result<usize> {
+        let mut done = 0;
+        for row in self.journal.unfinished_jobs()? {
+            if row.step == JobStep::Submitted {
+                match self.advance(&row).await {
+                    Err(error @ WorkerError::LeaseLost { .. }) => self.failed(row.id, error)?,
+                    other => other?,
+                }
+                let over = self.journal.job(row.id)?.is_some_and(|row| row.step == JobStep::Done);
+                done += usize::from(over);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Takes the lease of an open job that this worker can train.
+    async fn claim(&self) -> Result<Option<JobRow>> {
+        let bases = self.trainer.bases();
+        if bases.is_empty() {
+            return Ok(None);
+        }
+        let Some(me) = self.chain.worker(&self.worker).await? else { return Ok(None) };
+        let height = self.chain.height().await?;
+        for job in self.chain.open_jobs().await? {
+            let fits = bases.contains(&job.base)
+                && job.spec.check().is_ok()
+                && job.spec.rank <= me.max_rank
+                && job.deadline > height;
+            // What failed here once is left to others.
+            if !fits || self.journal.job(job.id)?.is_some_and(|row| row.step.is_over()) {
+                continue;
+            }
+            self.step(job.id, JobStep::Claiming, None, "")?;
+            if let Err(error) = self.chain.claim(job.id).await {
+                let now = self.chain.job(job.id).await?;
+                if !now.as_ref().is_some_and(|job| self.holds(job).is_some()) {
+                    info!(job = job.id.0, %error, "the lease was not given");
+                    self.journal.forget_job(job.id)?;
+                    if error.is_passing() {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            }
+            info!(job = job.id.0, name = %job.name, base = job.base.0, "lease taken");
+            return self.journal.job(job.id);
+        }
+        Ok(None)
+    }
+
+    /// Last block of the lease if this worker holds it.
+    fn holds(&self, job: &JobView) -> Option<BlockNumber> {
+        match &job.state {
+            JobState::Leased { worker, until } if *worker == self.worker => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Takes a job as far as it goes, by what the chain says of it.
+    async fn advance(&self, row: &JobRow) -> Result<()> {
+        let lost = || WorkerError::LeaseLost { job: row.id };
+        let Some(job) = self.chain.job(row.id).await? else { return Err(lost()) };
+        match &job.state {
+            JobState::Open if row.step == JobStep::Claiming => self.journal.forget_job(row.id),
+            JobState::Leased { worker, until } if *worker == self.worker => {
+                let until = *until;
+                if self.chain.height().await? > until {
+                    return Err(lost());
+                }
+                let result = match &row.result {
+                    Some(result) => result.clone(),
+                    None => self.train(job, until).await?,
+                };
+                self.submit(row.id, &result).await
+            },
+            JobState::Submitted { worker, final_at, .. } if *worker == self.worker => {
+                if row.step != JobStep::Submitted {
+                    self.step(row.id, JobStep::Submitted, None, "")?;
+                }
+                if self.chain.height().await? < *final_at {
+                    return Ok(());
+                }
+                // Anybody may finalise it, and somebody may have been faster.
+                let outcome = self.chain.finalize(row.id).await;
+                match self.chain.job(row.id).await?.map(|job| job.state) {
+                    Some(JobState::Completed { model, fee, .. }) => self.done(row.id, model, fee),
+                    _ => outcome,
+                }
+            },
+            JobState::Completed { worker, model, fee, .. } if *worker == self.worker => {
+                self.done(row.id, *model, *fee)
+            },
+            _ => Err(lost()),
+        }
+    }
+
+    fn done(&self, id: JobId, model: ModelId, fee: u128) -> Result<()> {
+        info!(job = id.0, model = model.0, fee = %fee, "job completed and paid");
+        self.metrics.jobs.get_or_create(&Label { kind: "done" }).inc();
+        self.remove_folder(id);
+        self.step(id, JobStep::Done, None, "")
+    }
+
+    async fn train(&self, job: JobView, until: BlockNumber) -> Result<JobResult> {
+        let id = job.id;
+        self.step(id, JobStep::Training, None, "")?;
+        self.board.state(id, "fetching", "");
+        let contributions = self.fetch(&job).await?;
+        let folder = self.job_folder(id);
+        std::fs::create_dir_all(&folder)
+            .map_err(WorkerError::io(format!("making {}", folder.display())))?;
+        self.board.state(id, "training", "");
+        let task = Task { job, contributions, folder };
+        let trained = tokio::select! {
+            trained = self.trainer.train(task, &self.board) => trained?,
+            lost = self.lease_ends(id, until) => return Err(lost),
+        };
+        self.board.state(id, "storing", "");
+        let failed = store_fault;
+        let adapter =
+            self.store.put_folder(FolderKind::Adapter, &trained.adapter).await.map_err(failed)?;
+        let (index, _) = self.store.put_file(&trained.index).await.map_err(failed)?;
+        let transcript = self.store.put(trained.transcript).await.map_err(failed)?;
+        let result = JobResult {
+            adapter,
+            index,
+            index_root: trained.index_root,
+            transcript,
+            metrics: trained.metrics,
+        };
+        self.step(id, JobStep::Trained, Some(&result), "")?;
+        Ok(result)
+    }
+
+    /// Resolves when the lease is over or somebody else's.
+    async fn lease_ends(&self, id: JobId, until: BlockNumber) -> WorkerError {
+        loop {
+            tokio::time::sleep(LEASE_POLL).await;
+            // A node that does not answer for a while does not end the lease.
+            if self.chain.height().await.is_ok_and(|height| height > until) {
+                return WorkerError::LeaseLost { job: id };
+            }
+        }
+    }
+
+    async fn submit(&self, id: JobId, result: &JobResult) -> Result<()> {
+        if let Err(error) = self.chain.submit_result(id, result).await {
+            // It may have been included although its caller was told otherwise.
+            let now = self.chain.job(id).await?.map(|job| job.state);
+            let there = matches!(
+                now,
+                Some(JobState::Submitted { ref worker, .. } | JobState::Completed { ref worker, .. })
+                    if *worker == self.worker
+            );
+            if !there {
+                return Err(error);
+            }
+        }
+        info!(
+            job = id.0,
+            loss_before = result.metrics.loss_before_micro,
+            loss_after = result.metrics.loss_after_micro,
+            "result submitted"
+        );
+        self.step(id, JobStep::Submitted, None, "")
+    }
+
+    /// Fetches the shards of the job's versions; each contribution once, by id.
+    async fn fetch(&self, job: &JobView) -> Result<Vec<(ContributionId, Vec<Record>)>> {
+        let impossible = |reason: String| WorkerError::JobImpossible { job: job.id, reason };
+        let mut shards: BTreeMap<ContributionId, Digest> = BTreeMap::new();
+        for version in &job.versions {
+            let members = self.chain.members(*version).await?.ok_or_else(|| {
+                impossible(format!(
+                    "there is no version {} of datanet {}",
+                    version.number, version.datanet
+                ))
+            })?;
+            shards.extend(members);
+        }
+        let (mut contributions, mut bytes) = (Vec::with_capacity(shards.len()), 0u64);
+        for (contribution, content) in shards {
+            let shard = self.store.get_limited(&content, SHARD_MAX).await.map_err(store_fault)?;
+            bytes = bytes.saturating_add(shard.len() as u64);
+            if bytes > self.max_bytes {
+                return Err(impossible(format!(
+                    "its shards have more than the {} bytes that this worker takes",
+                    self.max_bytes
+                )));
+            }
+            let shard = Shard::parse(shard)
+                .map_err(|e| impossible(format!("the shard of contribution {contribution}: {e}")))?;
+            contributions.push((contribution, shard.parsed().to_vec()));
+        }
+        if contributions.is_empty() {
+            return Err(impossible("its versions hold no contribution".into()));
+        }
+        Ok(contributions)
+    }
+
+    /// Gives a job up, or leaves it for another attempt.
+    fn failed(&self, id: JobId, error: WorkerError) -> Result<()> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = attempts.entry(id).or_default();
+        let hopeless =
+            matches!(error, WorkerError::LeaseLost { .. } | WorkerError::JobImpossible { .. });
+        if !error.is_passing() {
+            *attempt += 1;
+        }
+        self.metrics.error(error.code());
+        let note = error.to_string();
+        if !hopeless && *attempt < ATTEMPTS {
+            warn!(job = id.0, attempt = *attempt, %error, "the job failed, it will be tried again");
+            self.board.state(id, "waiting", &note);
+            return Err(error);
+        }
+        error!(
+            job = id.0,
+            code = error.code(),
+            %error,
+            "the job is given up; its lease, if it still runs, lapses by itself"
+        );
+        attempts.remove(&id);
+        self.metrics.jobs.get_or_create(&Label { kind: "given_up" }).inc();
+        self.remove_folder(id);
+        self.step(id, JobStep::GivenUp, None, &note)
+    }
+
+    fn step(
+        &self,
+        id: JobId,
+        step: JobStep,
+        result: Option<&JobResult>,
+        note: &str,
+    ) -> Result<()> {
+        self.journal.set_job(id, step, result, note)?;
+        self.board.state(id, step.name(), note);
+        Ok(())
+    }
+
+    fn job_folder(&self, id: JobId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+
+    fn remove_folder(&self, id: JobId) {
+        let folder = self.job_folder(id);
+        if folder.exists() {
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                warn!(job = id.0, folder = %folder.display(), %error, "the folder stays");
+            }
+        }
+    }
+}

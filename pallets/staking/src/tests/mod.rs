@@ -1,0 +1,6 @@
+//! Tests by theme.
+
+mod bonding;
+mod rewards;
+mod sequences;
+mod slashing;
