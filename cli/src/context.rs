@@ -22,19 +22,50 @@ pub const DEFAULT_KEY: &str = "default";
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Node to talk to
-    #[arg(long, global = true, env = "TRIBUTARY_NODE", default_value = "ws://127.0.0.1:9944", value_name = "URL", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRIBUTARY_NODE",
+        default_value = "ws://127.0.0.1:9944",
+        value_name = "URL",
+        help_heading = "Common options"
+    )]
     pub node: String,
     /// Object store: a folder, file:///path or s3://bucket/prefix [default: HOME/store]
-    #[arg(long, global = true, env = "TRIBUTARY_STORE", value_name = "URL", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRIBUTARY_STORE",
+        value_name = "URL",
+        help_heading = "Common options"
+    )]
     pub store: Option<String>,
     /// Folder of keys, seeds and channels [default: ~/.local/share/tributary]
-    #[arg(long, global = true, env = "TRIBUTARY_HOME", value_name = "FOLDER", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRIBUTARY_HOME",
+        value_name = "FOLDER",
+        help_heading = "Common options"
+    )]
     pub home: Option<PathBuf>,
     /// Key to sign with [default: default]
-    #[arg(long, global = true, env = "TRIBUTARY_KEY", value_name = "NAME", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRIBUTARY_KEY",
+        value_name = "NAME",
+        help_heading = "Common options"
+    )]
     pub key: Option<String>,
     /// Sign with this secret instead: words, a 0x… seed, or a development name like //Alice
-    #[arg(long, global = true, value_name = "SECRET", conflicts_with = "key", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECRET",
+        conflicts_with = "key",
+        help_heading = "Common options"
+    )]
     pub uri: Option<String>,
     /// Print one JSON object on standard output; everything for people goes to standard error
     #[arg(long, global = true, help_heading = "Common options")]
@@ -96,10 +127,9 @@ impl Context {
         }
     }
 
-    /// Opens a key by name, asking for its password if it has one.
-    pub fn load_key(&self, name: &str) -> Result<Key> {
-        let keys = self.home.keys();
-        let info = keys.info(name).map_err(|error| match error {
+    /// What opens a key: nothing, or its password, from the environment or the terminal.
+    pub fn password(&self, name: &str) -> Result<Option<String>> {
+        let info = self.home.keys().info(name).map_err(|error| match error {
             KeyError::NotFound { name, folder } => CliError::NotFound(format!(
                 "there is no key `{name}` in {}; make one with `tributary key new {name}`, or name \
                  another with --key",
@@ -107,11 +137,16 @@ impl Context {
             )),
             other => other.into(),
         })?;
-        let password = match info.protection {
-            Protection::File => None,
-            Protection::Password => Some(password_for(name)?),
-        };
-        Ok(keys.load(name, password.as_deref())?)
+        match info.protection {
+            Protection::File => Ok(None),
+            Protection::Password => Ok(Some(password_for(name)?)),
+        }
+    }
+
+    /// Opens a key by name, asking for its password if it has one.
+    pub fn load_key(&self, name: &str) -> Result<Key> {
+        let password = self.password(name)?;
+        Ok(self.home.keys().load(name, password.as_deref())?)
     }
 
     /// Every key of this machine.

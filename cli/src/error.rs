@@ -2,9 +2,8 @@
 
 use serde_json::{json, Value};
 use tributary_client::{
-    chain::ChainError, channels::ChannelError, home::HomeError, keys::KeyError,
-    shards::ShardError, store::StoreError, worker_api::WorkerError, Error as ClientError,
-    ErrorKind,
+    chain::ChainError, channels::ChannelError, home::HomeError, keys::KeyError, shards::ShardError,
+    store::StoreError, worker_api::WorkerError, Error as ClientError, ErrorKind,
 };
 
 /// Exit codes, as `--help` shows them.
@@ -49,9 +48,7 @@ macro_rules! through_client {
     )*};
 }
 
-through_client!(
-    ChainError, ChannelError, HomeError, KeyError, ShardError, StoreError, WorkerError
-);
+through_client!(ChainError, ChannelError, HomeError, KeyError, ShardError, StoreError, WorkerError);
 
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
@@ -96,7 +93,10 @@ impl CliError {
             "message": self.to_string(),
             "exit_code": self.exit_code(),
         });
-        if let Self::Client(ClientError::Chain(ChainError::Module { pallet, error: name, .. })) = self {
+        if let Self::Client(ClientError::Chain(ChainError::Module {
+            pallet, error: name, ..
+        })) = self
+        {
             error["code"] = json!(format!("{pallet}::{name}"));
         }
         json!({ "error": error })

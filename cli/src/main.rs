@@ -140,18 +140,18 @@ fn main() -> ExitCode {
             print(std::io::stderr(), &report.text);
             print(std::io::stdout(), &report.json.to_string());
             ExitCode::SUCCESS
-        },
+        }
         Ok(report) => {
             print(std::io::stdout(), &report.text);
             ExitCode::SUCCESS
-        },
+        }
         Err(error) => {
             if json {
                 print(std::io::stdout(), &error.json().to_string());
             }
             print(std::io::stderr(), &format!("tributary: {error}"));
             ExitCode::from(error.exit_code())
-        },
+        }
     }
 }
 

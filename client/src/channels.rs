@@ -161,8 +161,8 @@ impl ChannelBook {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(ChannelError::Io { path, source });
-                },
-                _ => {},
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -309,7 +309,10 @@ mod tests {
         let (_folder, book, key) = book();
         let mut channel = book.open(&GENESIS, ChannelId(4)).unwrap();
         let error = channel.promise(&key, 1_001).unwrap_err();
-        assert!(matches!(error, ChannelError::DepositTooSmall { deposit: 1_000, wanted: 1_001, .. }));
+        assert!(matches!(
+            error,
+            ChannelError::DepositTooSmall { deposit: 1_000, wanted: 1_001, .. }
+        ));
         assert_eq!(channel.state().promised, 0);
         channel.set_deposit(2_000).unwrap();
         assert_eq!(channel.promise(&key, 1_001).unwrap().voucher.cumulative, 1_001);

@@ -38,7 +38,9 @@ impl Home {
         let root = std::path::absolute(&root)
             .map_err(|source| HomeError::Io { path: root.clone(), source })?;
         let home = Self { root };
-        for folder in [home.keys_path(), home.shards_path(), home.channels_path(), home.receipts_path()] {
+        for folder in
+            [home.keys_path(), home.shards_path(), home.channels_path(), home.receipts_path()]
+        {
             files::private_folder(&folder)
                 .map_err(|source| HomeError::Io { path: folder.clone(), source })?;
         }

@@ -109,6 +109,9 @@ pub struct JobProgress {
     /// Seconds that are left, as far as is known.
     #[serde(default)]
     pub eta_s: Option<f64>,
+    /// What went wrong, if something did.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// One record's share of an answer.
@@ -278,13 +281,13 @@ impl WorkerApi {
                 Ok(response) => {
                     let response = self.accepted(response).await?;
                     return response.json().await.map_err(|error| self.bad(error));
-                },
+                }
                 Err(error) if attempt >= ATTEMPTS => return Err(self.unreachable(&error)),
                 Err(_) => {
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2);
                     attempt += 1;
-                },
+                }
             }
         }
     }
@@ -354,7 +357,7 @@ impl WorkerApi {
                     if let Some(text) = reading.take(chunk)? {
                         more(&text);
                     }
-                },
+                }
                 Err(EventError::Broken(error)) => return Err(self.unreachable(&error)),
                 Err(EventError::TooLong) => return Err(self.bad("an event is too long")),
             }
@@ -424,7 +427,7 @@ fn refusal(status: StatusCode, error: Option<&Value>, body: &[u8]) -> WorkerErro
                 Some(Ok(terms)) => WorkerError::Payment(Box::new(terms)),
                 _ => WorkerError::Refused { status: status.as_u16(), message },
             }
-        },
+        }
         StatusCode::NOT_FOUND => WorkerError::NotFound(message),
         _ => WorkerError::Refused { status: status.as_u16(), message },
     }
@@ -533,7 +536,9 @@ mod tests {
         let mut more = signed.clone();
         more.receipt.fee += 1;
         assert!(!more.verify(&genesis, &key.account()));
-        assert!(!SignedReceipt { signature: "0x01".into(), ..signed }.verify(&genesis, &key.account()));
+        assert!(
+            !SignedReceipt { signature: "0x01".into(), ..signed }.verify(&genesis, &key.account())
+        );
     }
 
     #[test]
@@ -573,7 +578,9 @@ mod tests {
         let error = refusal(StatusCode::NOT_FOUND, Some(&json!({"message": "no model"})), b"");
         assert!(matches!(error, WorkerError::NotFound(m) if m == "no model"));
         let error = refusal(StatusCode::BAD_GATEWAY, None, b"<html>");
-        assert!(matches!(error, WorkerError::Refused { status: 502, message } if message == "<html>"));
+        assert!(
+            matches!(error, WorkerError::Refused { status: 502, message } if message == "<html>")
+        );
     }
 
     #[tokio::test]

@@ -160,7 +160,7 @@ export async function assetCalls({ api, provider, people, keyring }) {
   });
   await check("compute.claimJob", () => send(api, compute.claimJob(job), bob));
   await check("compute.expireLease is refused while the lease holds", () =>
-    send(api, compute.expireLease(job), eve, "compute.LeaseHolds"),
+    send(api, compute.expireLease(job), eve, "compute.LeaseRunning"),
   );
   await check("compute.submitResult", async () => {
     const result = {
@@ -207,7 +207,7 @@ export async function assetCalls({ api, provider, people, keyring }) {
   );
 
   // Two batches of one payout each: one is claimed by anybody, one through the sponsor pot.
-  const shares = (await api.query.attribution.shares()).toJSON();
+  const shares = (await api.query.attribution.currentShares()).toJSON();
   const settle = async (sequence, contribution) => {
     const fees = 4n * OPEN;
     const net = fees - (fees * BigInt(shares.platform)) / 1_000_000n;
@@ -284,7 +284,7 @@ export async function assetCalls({ api, provider, people, keyring }) {
     until = event(events, "stakes", "Unbonded")[3].toNumber();
   });
   await check("stakes.claimRewards says that there are none", () =>
-    send(api, stakes.claimRewards(subject), alice, "stakes.NoRewards"),
+    send(api, stakes.claimRewards(subject), alice, "stakes.NothingToClaim"),
   );
   await check("datanets.retireContribution", () =>
     send(api, datanets.retireContribution(shards.own), bob),
@@ -297,7 +297,7 @@ export async function assetCalls({ api, provider, people, keyring }) {
     event(await sendGeneral(api, provider, call), "datanets", "Retired");
   });
   await check("datanets.reschedule is refused for what is not under review", () =>
-    send(api, datanets.reschedule(held), alice, "datanets.NotPending"),
+    send(api, datanets.reschedule(held), alice, "datanets.NotWaiting"),
   );
   await check("compute.deregisterWorker", () => send(api, compute.deregisterWorker(), bob));
   await check("token.burn", () => send(api, token.burn(OPEN), alice));

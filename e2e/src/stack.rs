@@ -14,8 +14,8 @@ use tributary_client::Chain;
 
 /// A node of the development chain.
 pub struct Node {
-    /// The program.
-    pub process: Process,
+    /// The program; `None` for a node that somebody else runs.
+    pub process: Option<Process>,
     /// URL of its RPC over WebSocket.
     pub ws: String,
     /// URL of its RPC over HTTP.
@@ -26,7 +26,7 @@ impl Node {
     /// Starts `tributary-node --dev` with temporary state, and waits until its RPC answers.
     pub async fn start(dir: &Path) -> Result<Self> {
         let (rpc, p2p) = (free_port()?, free_port()?);
-        let process = Process::start(
+        let mut process = Process::start(
             "the node",
             Command::new(program("tributary-node")?)
                 .args(["--dev", "--tmp", "--no-mdns", "--no-prometheus", "--no-telemetry"])
@@ -35,18 +35,23 @@ impl Node {
                 .arg("--rpc-max-connections=256"),
             dir.join("node.log"),
         )?;
-        let mut node = Self {
-            process,
-            ws: format!("ws://127.0.0.1:{rpc}"),
-            http: format!("http://127.0.0.1:{rpc}"),
-        };
         let address = format!("127.0.0.1:{rpc}");
-        node.process
+        process
             .wait_until("RPC", Duration::from_secs(90), async || {
                 tokio::net::TcpStream::connect(&address).await.ok()
             })
             .await?;
-        Ok(node)
+        Ok(Self { process: Some(process), ..Self::at(&format!("ws://{address}")) })
+    }
+
+    /// A node that somebody else runs, by its WebSocket URL.
+    pub fn at(ws: &str) -> Self {
+        Self { process: None, ws: ws.into(), http: ws.replacen("ws://", "http://", 1) }
+    }
+
+    /// The end of its log, where it is ours.
+    pub fn tail(&self, lines: usize) -> String {
+        self.process.as_ref().map(|process| process.tail(lines)).unwrap_or_default()
     }
 }
 
@@ -85,13 +90,13 @@ impl Worker {
             "the worker",
             Command::new(program("tributary-worker")?)
                 .args(["--node", &setup.node, "--store", &setup.store])
-                .args(["--key-uri", &setup.key])
+                .args(["--key", &setup.key])
                 .arg("--data-dir")
                 .arg(&setup.data)
-                .arg("--base-model")
+                .arg("--base")
                 .arg(&setup.base)
                 .arg(format!("--listen=127.0.0.1:{}", setup.port))
-                .arg(format!("--settle-after-s={}", setup.settle_after_s)),
+                .arg(format!("--settle-idle-s={}", setup.settle_after_s)),
             dir.join("worker.log"),
         )?;
         let url = format!("http://127.0.0.1:{}", setup.port);
@@ -121,6 +126,8 @@ pub struct Stack {
     pub dir: PathBuf,
     /// The node.
     pub node: Node,
+    /// URL of the node that the worker uses: another one in networks of several.
+    pub worker_node: String,
     /// The worker, once it is started.
     pub worker: Option<Worker>,
     /// A connection to the node.
@@ -132,15 +139,21 @@ pub struct Stack {
 impl Stack {
     /// Starts a node in `dir`, which is emptied first.
     pub async fn start(dir: &Path) -> Result<Self> {
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).with_context(|| format!("{} is in use", dir.display()))?;
-        }
-        std::fs::create_dir_all(dir.join("store"))?;
-        let dir = dir.canonicalize()?;
+        let dir = empty(dir)?;
         let node = Node::start(&dir).await?;
+        let worker_node = node.ws.clone();
+        Self::on(dir, node, worker_node).await
+    }
+
+    /// Uses nodes that somebody else runs: people talk to one, the worker to another.
+    pub async fn attach(dir: &Path, people: &str, worker: &str) -> Result<Self> {
+        Self::on(empty(dir)?, Node::at(people), worker.into()).await
+    }
+
+    async fn on(dir: PathBuf, node: Node, worker_node: String) -> Result<Self> {
         let chain = Chain::connect(&node.ws).await?;
         let store = format!("file://{}", dir.join("store").display());
-        Ok(Self { dir, node, worker: None, chain, store })
+        Ok(Self { dir, node, worker_node, worker: None, chain, store })
     }
 
     /// The tool of one person, with a home of its own.
@@ -155,7 +168,7 @@ impl Stack {
     /// Starts the worker.
     pub async fn start_worker(&mut self, key: &str, settle_after_s: u32) -> Result<&Worker> {
         let setup = WorkerSetup {
-            node: self.node.ws.clone(),
+            node: self.worker_node.clone(),
             store: self.store.clone(),
             data: self.dir.join("worker"),
             base: base_model(),
@@ -170,6 +183,15 @@ impl Stack {
     pub fn worker(&self) -> Result<&Worker> {
         self.worker.as_ref().context("no worker was started")
     }
+}
+
+/// Makes a folder anew, with a store in it.
+fn empty(dir: &Path) -> Result<PathBuf> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("{} is in use", dir.display()))?;
+    }
+    std::fs::create_dir_all(dir.join("store"))?;
+    Ok(dir.canonicalize()?)
 }
 
 /// Folder of the small base model that ships with the project.

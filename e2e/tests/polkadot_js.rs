@@ -20,7 +20,7 @@ async fn polkadot_js_reads_everything_and_submits_every_kind() -> Result<()> {
         output.status.success() && text.contains(" passed, 0 failed"),
         "{text}\n{}\nnode:\n{}",
         String::from_utf8_lossy(&output.stderr),
-        node.process.tail(15)
+        node.tail(15)
     );
     Ok(())
 }

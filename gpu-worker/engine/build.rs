@@ -7,7 +7,8 @@ fn main() {
     let folders = std::env::var("TRIBUTARY_TORCH_LIB")
         .or_else(|_| std::env::var("LD_LIBRARY_PATH"))
         .unwrap_or_default();
-    for folder in folders.split(':').filter(|f| std::path::Path::new(f).join("libtorch.so").exists())
+    for folder in
+        folders.split(':').filter(|f| std::path::Path::new(f).join("libtorch.so").exists())
     {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     }

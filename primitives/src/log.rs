@@ -56,7 +56,7 @@ pub fn members(entries: &[LogEntry]) -> Vec<(ContributionId, Digest)> {
         match entry {
             LogEntry::Accepted { contribution, content, .. } => {
                 live.insert(position, (*contribution, *content));
-            },
+            }
             LogEntry::Retired { contribution } => live.retain(|_, (id, _)| id != contribution),
         }
     }

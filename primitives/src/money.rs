@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
+use polkadot_sdk::sp_core::U256;
 
 /// An amount in units; 10^18 units are one OPEN.
 pub type Balance = u128;
@@ -44,18 +45,11 @@ pub fn split(total: Balance, weights: &[u64]) -> Option<Vec<Balance>> {
     Some(parts)
 }
 
-/// `(a · b / c, a · b mod c)`, rounded down, without overflow for `b <= c`, `c > 0`.
+/// `(a · b / c, a · b mod c)`, rounded down, for `b <= c` and `c > 0`, so that both fit 128 bits.
 fn mul_div(a: u128, b: u128, c: u128) -> (u128, u128) {
-    if let Some(product) = a.checked_mul(b) {
-        return (product.checked_div(c).unwrap_or(0), product.checked_rem(c).unwrap_or(0));
-    }
-    // a = q·c + r, so a·b/c = q·b + r·b/c; `c` is a sum of 64-bit weights, and r < c.
-    let (q, r) = (a.checked_div(c).unwrap_or(0), a.checked_rem(c).unwrap_or(0));
-    let rest = r.saturating_mul(b);
-    (
-        q.saturating_mul(b).saturating_add(rest.checked_div(c).unwrap_or(0)),
-        rest.checked_rem(c).unwrap_or(0),
-    )
+    // The product of two 128-bit numbers fits 256 bits.
+    let (quotient, remainder) = U256::from(a).saturating_mul(b.into()).div_mod(c.into());
+    (quotient.low_u128(), remainder.low_u128())
 }
 
 /// Why a text is not an amount of OPEN.
@@ -82,9 +76,10 @@ impl fmt::Display for AmountError {
 #[cfg(feature = "std")]
 impl std::error::Error for AmountError {}
 
-/// Reads an amount of OPEN such as `12`, `0.5` or `1_000.25` into units.
+/// Reads an amount of OPEN such as `12`, `0.5` or `1_000.25` into units. A comma is refused, since
+/// half of the world would mean a point by it.
 pub fn parse_open(text: &str) -> Result<Balance, AmountError> {
-    let clean: String = text.trim().chars().filter(|c| *c != '_' && *c != ',').collect();
+    let clean: String = text.trim().chars().filter(|c| *c != '_').collect();
     let (whole, fraction) = clean.split_once('.').unwrap_or((clean.as_str(), ""));
     let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
     if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {

@@ -10,11 +10,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use polkadot_sdk::{
-    sp_core::H256,
-    sp_crypto_hashing::blake2_256,
-    sp_runtime::traits::Verify,
-};
+use polkadot_sdk::{sp_core::H256, sp_crypto_hashing::blake2_256, sp_runtime::traits::Verify};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +144,16 @@ pub struct Share {
 
 /// What a worker signs for every answer it was paid for.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo, Serialize, Deserialize,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    TypeInfo,
+    Serialize,
+    Deserialize,
 )]
 pub struct Receipt {
     /// The worker.

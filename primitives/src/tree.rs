@@ -112,8 +112,7 @@ pub fn verify(root: &H256, leaf: &H256, proof: &Proof) -> bool {
         let promoted = at & 1 == 0 && at.saturating_add(1) == width;
         if !promoted {
             let Some(sibling) = siblings.next() else { return false };
-            hash =
-                if at & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) };
+            hash = if at & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) };
         }
         at >>= 1;
         width = (width >> 1).saturating_add(width & 1);

@@ -40,12 +40,6 @@ pub const VERSION: sp_version::RuntimeVersion = sp_version::RuntimeVersion {
     system_version: 1,
 };
 
-/// The version of the native side, which the node reports.
-#[cfg(feature = "std")]
-pub fn native_version() -> sp_version::NativeVersion {
-    sp_version::NativeVersion { runtime_version: VERSION, can_author_with: Default::default() }
-}
-
 /// The configuration of BABE at genesis.
 pub const BABE_GENESIS_EPOCH_CONFIG: sp_consensus_babe::BabeEpochConfiguration =
     sp_consensus_babe::BabeEpochConfiguration {

@@ -28,7 +28,7 @@ pub async fn balance(args: BalanceArgs, context: &Context) -> Result<Report> {
         (None, Some(uri)) => vec![(uri.clone(), context.key()?.account())],
         (None, None) => {
             context.all_keys()?.into_iter().map(|key| (key.name, key.account)).collect()
-        },
+        }
     };
     if accounts.is_empty() {
         return Err(CliError::NotFound(
@@ -45,10 +45,7 @@ pub async fn balance(args: BalanceArgs, context: &Context) -> Result<Report> {
         json["address"] = json!(address(&account));
         list.push(json);
     }
-    Report::new(
-        &json!({ "accounts": list }),
-        table(["account", "address", "free", "held"], &rows),
-    )
+    Report::new(&json!({ "accounts": list }), table(["account", "address", "free", "held"], &rows))
 }
 
 /// Send OPEN.

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;
 use tributary_client::{
-    calls::datanets::{RetireContribution, RetireSigned},
+    calls::datanets::{RetireContribution, RetireSigned, Vote},
     keys::address,
     primitives::{
         signing::Retirement,
@@ -41,6 +41,14 @@ pub enum ContributionCommand {
         #[arg(long)]
         pay: bool,
     },
+    /// Vote for a contribution to a curated datanet, as one of its curators
+    Vote {
+        /// Its number, or the digest or CID of its shard
+        contribution: String,
+        /// Vote against it
+        #[arg(long)]
+        against: bool,
+    },
     /// Prove that one record is in a contribution of yours, without showing any other
     Prove {
         /// Number of the contribution, or the digest or CID of its shard
@@ -63,7 +71,7 @@ pub fn state_text(state: &ContributionState) -> String {
     match state {
         ContributionState::Pending { due: Some(due) } => {
             format!("under review, accepted in block {due}")
-        },
+        }
         ContributionState::Pending { due: None } => "waiting for the curators".into(),
         ContributionState::Accepted { at } => format!("accepted in block {at}"),
         ContributionState::Rejected => "rejected by the curators".into(),
@@ -91,11 +99,16 @@ pub async fn run(command: ContributionCommand, context: &Context) -> Result<Repo
         ContributionCommand::Show { contribution: text } => {
             let view = contribution(&context.chain().await?, &text).await?;
             Report::new(&view, describe(&view))
-        },
-        ContributionCommand::Retire { contribution: text, pay } => retire(&text, pay, context).await,
+        }
+        ContributionCommand::Retire { contribution: text, pay } => {
+            retire(&text, pay, context).await
+        }
+        ContributionCommand::Vote { contribution: text, against } => {
+            vote(&text, !against, context).await
+        }
         ContributionCommand::Prove { contribution: text, record, file } => {
             prove(&text, record, file, context).await
-        },
+        }
     }
 }
 
@@ -117,7 +130,7 @@ async fn retire(text: &str, pay: bool, context: &Context) -> Result<Report> {
                      datanet's owner with --pay",
                     address(&view.payout)
                 )))
-            },
+            }
         };
         let until = chain.best().await?.number.saturating_add(RETIREMENT_BLOCKS);
         let retirement = Retirement { contribution: view.id, valid_until: until };
@@ -131,6 +144,27 @@ async fn retire(text: &str, pay: bool, context: &Context) -> Result<Report> {
     );
     Report::new(
         &json!({ "contribution": view.id, "tx": included.tx, "number": included.number }),
+        text,
+    )
+}
+
+async fn vote(text: &str, aye: bool, context: &Context) -> Result<Report> {
+    let key = context.key()?;
+    let chain = context.chain().await?;
+    let view = contribution(&chain, text).await?;
+    let waiting = spinner("waiting for a block");
+    let call = Vote { contribution: view.id, aye };
+    let included = chain.submit_wait(&call, &key, context.wait()).await?;
+    let view = contribution(&chain, &view.id.to_string()).await?;
+    waiting.finish_and_clear();
+    let text = format!(
+        "Voted {} contribution {}; it is {}.",
+        if aye { "for" } else { "against" },
+        view.id,
+        state_text(&view.state)
+    );
+    Report::new(
+        &json!({ "contribution": view, "tx": included.tx, "number": included.number }),
         text,
     )
 }
@@ -159,9 +193,9 @@ async fn prove(
         // The file has moved or changed; the store still has what was pushed.
         _ => Shard::parse(context.store()?.get(&kept.content).await?)?,
     };
-    let seed = kept.seed().ok_or_else(|| {
-        CliError::Failed("the seed that was kept of the shard is damaged".into())
-    })?;
+    let seed = kept
+        .seed()
+        .ok_or_else(|| CliError::Failed("the seed that was kept of the shard is damaged".into()))?;
     let proof = shard.prove(&seed, record)?;
     if !proof.holds(&kept.records_root) {
         return Err(CliError::Failed(

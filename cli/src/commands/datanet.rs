@@ -149,7 +149,7 @@ async fn create(args: CreateArgs, context: &Context) -> Result<Report> {
                 .collect::<Result<Vec<_>>>()?;
             let half = u32::try_from(curators.len() / 2).unwrap_or(u32::MAX);
             PolicyView::Curated { quorum: args.quorum.unwrap_or(half.saturating_add(1)), curators }
-        },
+        }
     };
     let key = context.key()?;
     let chain = context.chain().await?;
@@ -194,7 +194,7 @@ fn policy_text(policy: &PolicyView) -> String {
         PolicyView::Open => "open: accepted after a review window".into(),
         PolicyView::Curated { quorum, curators } => {
             format!("curated: {quorum} of {} curators must vote for it", curators.len())
-        },
+        }
     }
 }
 
@@ -288,11 +288,10 @@ async fn push(args: PushArgs, context: &Context) -> Result<Report> {
                 included.number
             ));
             chain.next_block(best).await?;
-            contribution = chain
-                .datanets()
-                .contribution(id)
-                .await?
-                .ok_or_else(|| CliError::NotFound(format!("contribution {id} is gone again")))?;
+            contribution =
+                chain.datanets().contribution(id).await?.ok_or_else(|| {
+                    CliError::NotFound(format!("contribution {id} is gone again"))
+                })?;
         }
     }
     waiting.finish_and_clear();
@@ -423,7 +422,10 @@ async fn versions(name: &str, context: &Context) -> Result<Report> {
         })
         .collect();
     let text = if rows.is_empty() {
-        format!("`{0}` has no version yet; cut one with `tributary datanet version {0}`.", view.name)
+        format!(
+            "`{0}` has no version yet; cut one with `tributary datanet version {0}`.",
+            view.name
+        )
     } else {
         table(["version", "contributions", "records", "block"], &rows)
     };

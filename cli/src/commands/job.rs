@@ -89,22 +89,22 @@ pub fn describe(view: &JobView) -> String {
         JobState::Leased { worker, until } => {
             rows.push(("worker", address(worker)));
             rows.push(("lease until", format!("block {until}")));
-        },
+        }
         JobState::Submitted { worker, final_at, result, fee } => {
             rows.push(("worker", address(worker)));
             rows.push(("final from", format!("block {final_at}")));
             rows.push(("result", metrics_text(&result.metrics)));
             rows.push(("adapter", cid_of(&result.adapter)));
             rows.push(("fee", open(*fee)));
-        },
+        }
         JobState::Completed { worker, model, result, fee } => {
             rows.push(("worker", address(worker)));
             rows.push(("model", model.to_string()));
             rows.push(("result", metrics_text(&result.metrics)));
             rows.push(("adapter", cid_of(&result.adapter)));
             rows.push(("fee", open(*fee)));
-        },
-        JobState::Cancelled => {},
+        }
+        JobState::Cancelled => {}
     }
     facts(&rows)
 }
@@ -168,6 +168,10 @@ async fn cancel(id: u64, context: &Context) -> Result<Report> {
     let waiting = spinner("waiting for a block");
     let included = chain.submit_wait(&CancelJob { job: view.id }, &key, context.wait()).await?;
     waiting.finish_and_clear();
-    let text = format!("Cancelled job {id} in block {}; {} came back.", included.number, open(view.max_fee));
+    let text = format!(
+        "Cancelled job {id} in block {}; {} came back.",
+        included.number,
+        open(view.max_fee)
+    );
     Report::new(&json!({ "job": id, "tx": included.tx, "number": included.number }), text)
 }

@@ -102,7 +102,7 @@ pub fn run(command: KeyCommand, context: &Context) -> Result<Report> {
             let mut json = serde_json::to_value(&info)?;
             json["words"] = json!(words.as_str());
             Report::new(&json, text)
-        },
+        }
         KeyCommand::List => {
             let list = keys.list()?;
             let rows: Vec<[String; 3]> = list
@@ -115,40 +115,32 @@ pub fn run(command: KeyCommand, context: &Context) -> Result<Report> {
                 table(["name", "address", "opened by"], &rows)
             };
             Report::new(&json!({ "keys": list }), text)
-        },
+        }
         KeyCommand::Show { name } => {
             let info = keys.info(&name)?;
             Report::new(&info, describe(&info))
-        },
+        }
         KeyCommand::Import(args) => {
             let secret = match &context.options.uri {
                 Some(uri) => uri.clone(),
                 None if std::io::stdin().is_terminal() => {
                     rpassword::prompt_password("Words or 0x… seed: ")?
-                },
+                }
                 None => {
                     let mut line = String::new();
                     std::io::stdin().lock().read_line(&mut line)?;
                     line
-                },
+                }
             };
             keys.import(&args.name, secret.trim(), args.password()?.as_deref())?;
             let info = keys.info(&args.name)?;
             Report::new(&info, describe(&info))
-        },
+        }
         KeyCommand::Export { name } => {
-            // Opening it first asks for the password where one is needed.
-            context.load_key(&name)?;
-            let password = match keys.info(&name)?.protection {
-                Protection::File => None,
-                Protection::Password => match env_password() {
-                    Some(password) => Some(password),
-                    None => Some(rpassword::prompt_password("Password again: ")?),
-                },
-            };
+            let password = context.password(&name)?;
             let secret = keys.export(&name, password.as_deref())?;
             Report::new(&json!({ "name": name, "secret": secret.as_str() }), secret.as_str())
-        },
+        }
         KeyCommand::Delete { name, yes } => {
             let info = keys.info(&name)?;
             if !yes {
@@ -166,6 +158,6 @@ pub fn run(command: KeyCommand, context: &Context) -> Result<Report> {
             }
             keys.delete(&name)?;
             Report::new(&json!({ "deleted": name }), format!("Deleted `{name}`."))
-        },
+        }
     }
 }

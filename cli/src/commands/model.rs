@@ -76,11 +76,11 @@ pub async fn run(command: ModelCommand, context: &Context) -> Result<Report> {
         ModelCommand::Show { model } => show(&model, context).await,
         ModelCommand::ListForSale { model, price_in, price_out } => {
             list_for_sale(&model, price_in, price_out, context).await
-        },
+        }
         ModelCommand::Delist { model } => delist(&model, context).await,
         ModelCommand::AddBase { folder, name, royalty } => {
             add_base(folder, &name, &royalty, context).await
-        },
+        }
         ModelCommand::Transfer { model, to } => transfer(&model, &to, context).await,
     }
 }
@@ -213,12 +213,7 @@ fn share(text: &str) -> Result<u32> {
         .ok_or_else(|| CliError::Usage(format!("`{text}` is not a share between 0 and 1")))
 }
 
-async fn add_base(
-    folder: PathBuf,
-    name: &str,
-    royalty: &str,
-    context: &Context,
-) -> Result<Report> {
+async fn add_base(folder: PathBuf, name: &str, royalty: &str, context: &Context) -> Result<Report> {
     let royalty = share(royalty)?;
     for needed in ["config.json", "tokenizer.json"] {
         if !folder.join(needed).is_file() {

@@ -97,7 +97,7 @@ fn targets(names: &[String]) -> Result<Targets> {
                 return Err(CliError::Usage(format!(
                     "`{other}` is no projection; choose of q, k, v, o, gate, up, down"
                 )))
-            },
+            }
         };
         *target = true;
     }
@@ -141,7 +141,7 @@ async fn version(chain: &Chain, text: &str) -> Result<(VersionRef, String)> {
                 CliError::Usage(format!("`{number}` is no version; write {name}@1"))
             })?;
             (name, Some(number))
-        },
+        }
     };
     let view = datanet(chain, name).await?;
     let number = number.unwrap_or(view.versions);
@@ -182,9 +182,8 @@ async fn most(chain: &Chain, versions: &[VersionRef], spec: &TrainSpec) -> Resul
     let mut tokens: u64 = 0;
     for version in versions {
         if let Some(view) = chain.datanets().version(*version).await? {
-            tokens = tokens
-                .saturating_add(view.bytes)
-                .saturating_add(view.records.saturating_mul(64));
+            tokens =
+                tokens.saturating_add(view.bytes).saturating_add(view.records.saturating_mul(64));
         }
     }
     Ok(token_fee(tokens.saturating_mul(u64::from(spec.epochs)), price))
@@ -227,11 +226,8 @@ pub async fn run(args: TrainArgs, context: &Context) -> Result<Report> {
     if !context.options.json {
         eprintln!("Job {id} is in block {}: `{name}` on {}.", included.number, base.name);
     }
-    let view = if args.detach {
-        job(&chain, id.0).await?
-    } else {
-        follow(&chain, id, &key).await?
-    };
+    let view =
+        if args.detach { job(&chain, id.0).await? } else { follow(&chain, id, &key).await? };
     let mut text = describe(&view);
     match &view.state {
         JobState::Completed { .. } => {
@@ -239,13 +235,11 @@ pub async fn run(args: TrainArgs, context: &Context) -> Result<Report> {
                 "\n`{name}` is there. Offer it with `tributary model list-for-sale {name}`, then \
                  ask it with `tributary chat {name} \"…\"`.\n"
             ));
-        },
+        }
         JobState::Cancelled => {
-            return Err(CliError::Refused(format!(
-                "job {id} was cancelled; the escrow came back"
-            )));
-        },
-        _ => {},
+            return Err(CliError::Refused(format!("job {id} was cancelled; the escrow came back")));
+        }
+        _ => {}
     }
     let json = json!({
         "job": view, "name": name, "tx": included.tx, "number": included.number,
@@ -269,7 +263,7 @@ async fn follow(chain: &Chain, id: JobId, key: &Key) -> Result<JobView> {
                      {id}`, then offer more with --max-fee",
                     view.deadline
                 )));
-            },
+            }
             JobState::Open => progress.say(format!("waiting for a worker (block {best})")),
             JobState::Leased { worker, .. } => progress.training(chain, id, worker).await,
             JobState::Submitted { final_at, result, .. } => {
@@ -281,15 +275,15 @@ async fn follow(chain: &Chain, id: JobId, key: &Key) -> Result<JobView> {
                 if best >= final_at.saturating_add(PATIENCE_BLOCKS) && !asked_to_finalize {
                     asked_to_finalize = true;
                     match chain.submit(&FinalizeJob { job: id }, key).await {
-                        Ok(_) | Err(ChainError::Module { .. }) => {},
+                        Ok(_) | Err(ChainError::Module { .. }) => {}
                         Err(error) => return Err(error.into()),
                     }
                 }
-            },
+            }
             JobState::Completed { .. } | JobState::Cancelled => {
                 progress.end();
                 return Ok(view);
-            },
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -342,8 +336,9 @@ impl Progress {
                 if let Some(loss) = job.loss {
                     self.bar.set_prefix(format!("loss {loss:.3}"));
                 }
-            },
-            Ok(job) => self.say(job.state),
+            }
+            Ok(job) if job.note.is_empty() => self.say(job.state),
+            Ok(job) => self.say(format!("{}: {}", job.state, job.note)),
             Err(_) => self.say("a worker is training (it does not say how far it is)".into()),
         }
     }

@@ -62,7 +62,7 @@ pub async fn run(command: WorkerCommand, context: &Context) -> Result<Report> {
                 table(["worker", "endpoint", "gpu", "training per 1,000 tokens", "stake"], &rows)
             };
             Report::new(&json!({ "workers": workers }), text)
-        },
+        }
         WorkerCommand::Show { worker: text } => {
             let view = worker(&chain, &context.account(&text)?).await?;
             let mut text = describe(&view);
@@ -73,10 +73,10 @@ pub async fn run(command: WorkerCommand, context: &Context) -> Result<Report> {
                     let names: Vec<&str> =
                         list.iter().filter_map(|model| model.get("id")?.as_str()).collect();
                     text.push_str(&format!("serves      {}\n", names.join(", ")));
-                },
+                }
                 None => text.push_str("serves      it does not answer\n"),
             }
             Report::new(&json!({ "worker": view, "models": models }), text)
-        },
+        }
     }
 }

@@ -104,7 +104,7 @@ calls! { "Datanets":
         #[codec(compact)]
         amount: Balance,
     }
-    /// Puts a contribution that no block had room for up for acceptance again.
+    /// Puts a contribution that waits for curators under review, once its datanet is open.
     "reschedule" Reschedule {
         /// The contribution.
         contribution: ContributionId,

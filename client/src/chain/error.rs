@@ -52,7 +52,9 @@ pub enum ChainError {
         reason: String,
     },
     /// The chain has no such storage entry or constant.
-    #[error("the chain has nothing called {pallet}::{item}; node and client are of different versions")]
+    #[error(
+        "the chain has nothing called {pallet}::{item}; node and client are of different versions"
+    )]
     NoSuchItem {
         /// The pallet.
         pallet: String,
@@ -148,7 +150,7 @@ impl ChainError {
             Self::Unreachable { .. } | Self::Timeout { .. } => ErrorKind::Unreachable,
             Self::Module { .. } | Self::Dispatch(_) | Self::Rejected { .. } | Self::Rpc(_) => {
                 ErrorKind::Refused
-            },
+            }
             Self::NoSuchBlock(_) => ErrorKind::NotFound,
             Self::NoSuchCall { .. }
             | Self::NoSuchApi { .. }
@@ -184,9 +186,56 @@ pub(crate) fn rejection(error: &rpcs::UserError) -> ChainError {
         Some(data) if !data.is_empty() => format!("{}: {data}", error.message),
         _ => error.message.clone(),
     };
-    let custom = data
-        .as_deref()
-        .and_then(|data| data.split("Custom error: ").nth(1))
-        .and_then(|code| code.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok());
+    let custom =
+        data.as_deref().and_then(|data| data.split("Custom error: ").nth(1)).and_then(|code| {
+            code.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+        });
     ChainError::Rejected { reason, custom }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node_says(message: &str, data: &str) -> ChainError {
+        let json = format!(r#"{{"code":1010,"message":"{message}","data":"{data}"}}"#);
+        rejection(&serde_json::from_str(&json).unwrap())
+    }
+
+    #[test]
+    fn what_the_pool_says_is_read() {
+        let custom = node_says("Invalid Transaction", "Custom error: 17");
+        assert!(matches!(&custom, ChainError::Rejected { custom: Some(17), .. }), "{custom}");
+        let poor = node_says(
+            "Invalid Transaction",
+            "Inability to pay some fees (e.g. account balance too low)",
+        );
+        assert!(matches!(&poor, ChainError::Rejected { custom: None, .. }));
+        assert!(poor.to_string().ends_with("transfer some OPEN to it first"), "{poor}");
+        assert!(!poor.is_nonce_conflict());
+        for conflict in [
+            node_says("Invalid Transaction", "Transaction is outdated"),
+            node_says("Priority is too low: (100 vs 100)", "The transaction has too low priority"),
+        ] {
+            assert!(conflict.is_nonce_conflict(), "{conflict}");
+            assert_eq!(conflict.kind(), ErrorKind::Refused);
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_no_nodes_are_told_from_nodes_that_are_away() {
+        use crate::chain::{Chain, Retry};
+        use std::time::Duration;
+        let retry =
+            Retry { attempts: 2, first: Duration::from_millis(1), max: Duration::from_millis(1) };
+        for bad in ["", "127.0.0.1:9944", "http://127.0.0.1:9944"] {
+            let error = Chain::connect_with(bad, retry).await.unwrap_err();
+            assert!(matches!(error, ChainError::BadUrl { .. }), "{bad}: {error}");
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("ws://127.0.0.1:{port}");
+        let error = Chain::connect_with(&url, retry).await.unwrap_err();
+        assert!(matches!(&error, ChainError::Unreachable { url: u, .. } if *u == url), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unreachable);
+    }
 }

@@ -4,10 +4,7 @@ use super::{Chain, ChainError};
 use codec::Decode;
 use serde::Serialize;
 use subxt::{
-    error::DispatchError,
-    events::Phase,
-    ext::scale_value::Composite,
-    utils::H256 as SubxtHash,
+    error::DispatchError, events::Phase, ext::scale_value::Composite, utils::H256 as SubxtHash,
     ArcMetadata,
 };
 use tributary_primitives::H256;

@@ -107,13 +107,13 @@ impl Chain {
                 Ok(chain) => return Ok(chain),
                 Err(reason) if attempt >= retry.attempts => {
                     return Err(ChainError::Unreachable { url: url.into(), reason });
-                },
+                }
                 Err(reason) => {
                     tracing::debug!(url, attempt, reason, "no node answers, trying again");
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(retry.max);
                     attempt += 1;
-                },
+                }
             }
         }
     }
@@ -128,8 +128,7 @@ impl Chain {
             .build(url)
             .await
             .map_err(|error| error.to_string())?;
-        let policy =
-            ExponentialBackoff::from_millis(100).max_delay(Duration::from_secs(5));
+        let policy = ExponentialBackoff::from_millis(100).max_delay(Duration::from_secs(5));
         let connection = Reconnecting::builder()
             .retry_policy(policy)
             .request_timeout(REQUEST_TIMEOUT)
@@ -174,8 +173,11 @@ impl Chain {
                     Ok(value) => return Ok(value),
                     Err(Failure::Lost) => tokio::time::sleep(POLL).await,
                     Err(Failure::Gone(reason)) => {
-                        return Err(ChainError::Unreachable { url: self.inner.url.clone(), reason });
-                    },
+                        return Err(ChainError::Unreachable {
+                            url: self.inner.url.clone(),
+                            reason,
+                        });
+                    }
                     Err(Failure::Other(error)) => return Err(error),
                 }
             }
@@ -277,12 +279,14 @@ impl Chain {
         let args = args.encode();
         let at = block.map(|hash| SubxtHash(hash.0));
         let answer = self
-            .retrying(|| async { Ok(self.inner.legacy.state_call(function, Some(&args), at).await?) })
+            .retrying(|| async {
+                Ok(self.inner.legacy.state_call(function, Some(&args), at).await?)
+            })
             .await;
         let bytes = answer.map_err(|error| match error {
             ChainError::Rpc(reason) if reason.contains("is not found") => {
                 ChainError::NoSuchApi { function: function.into(), reason: "unknown".into() }
-            },
+            }
             other => other,
         })?;
         R::decode(&mut bytes.as_slice()).map_err(|error| ChainError::Decode {

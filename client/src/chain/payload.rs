@@ -22,8 +22,7 @@ pub struct CallData {
 impl CallData {
     /// Encodes a call for the chain of this metadata.
     pub(crate) fn new<C: Call>(call: &C, metadata: &Metadata) -> Result<Self, ChainError> {
-        let missing =
-            || ChainError::NoSuchCall { pallet: C::PALLET.into(), call: C::NAME.into() };
+        let missing = || ChainError::NoSuchCall { pallet: C::PALLET.into(), call: C::NAME.into() };
         let pallet = metadata.pallet_by_name(C::PALLET).ok_or_else(missing)?;
         let variant = pallet.call_variant_by_name(C::NAME).ok_or_else(missing)?;
         let mut bytes = vec![pallet.call_index(), variant.index];

@@ -1,13 +1,19 @@
 //! Submitting calls and waiting for them.
 
 use super::{error, AtBlock, CallData, Chain, ChainError, Config, Included};
-use crate::{calls::Call, keys::Key};
+use crate::{
+    calls::{
+        system::{BatchAll, Sudo},
+        Call,
+    },
+    keys::Key,
+};
 use polkadot_sdk::sp_crypto_hashing::blake2_256;
 use std::{sync::Arc, time::Duration};
 use subxt::{
     config::{
-        ClientState, DefaultExtrinsicParamsBuilder,
-        DefaultTransactionExtensions, TransactionExtensions,
+        ClientState, DefaultExtrinsicParamsBuilder, DefaultTransactionExtensions,
+        TransactionExtensions,
     },
     ext::frame_decode,
     rpcs::{self, methods::legacy::TransactionStatus},
@@ -97,12 +103,12 @@ impl Chain {
             match sent {
                 Ok((encoded, from, watched)) => {
                     return self.follow(hash(&encoded), from, watched, wait).await;
-                },
+                }
                 Err(error) if ChainError::is_nonce_conflict(&error) && attempt < NONCE_ATTEMPTS => {
                     tracing::debug!(call = data.call(), %error, "signing anew");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     attempt += 1;
-                },
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -121,10 +127,39 @@ impl Chain {
         let watched = match self.watch(&encoded).await {
             Err(ChainError::Rejected { reason, custom: Some(index) }) => {
                 return Err(authorization_error(&data, &at, index, reason));
-            },
+            }
             other => other?,
         };
         self.follow(hash(&encoded), best.number, watched, wait).await
+    }
+
+    /// Submits a call as root, where the chain has a sudo key and `key` is it. A call that fails
+    /// as root is an error.
+    pub async fn sudo(
+        &self,
+        data: &CallData,
+        key: &Key,
+        wait: Wait,
+    ) -> Result<Included, ChainError> {
+        let included = self.submit_wait(&Sudo(data.clone()), key, wait).await?;
+        // The outer call succeeds even when the inner one does not.
+        if let Some(event) = included.events.iter().find(|event| event.is("Sudo", "Sudid")) {
+            if let Some((1, error)) = event.fields.split_first() {
+                let metadata = self.at(included.block).await?.metadata();
+                return Err(super::events::dispatch_error(error, metadata));
+            }
+        }
+        Ok(included)
+    }
+
+    /// Submits several calls that are carried out together, or not at all.
+    pub async fn batch_all(
+        &self,
+        calls: Vec<CallData>,
+        key: &Key,
+        wait: Wait,
+    ) -> Result<Included, ChainError> {
+        self.submit_wait(&BatchAll(calls), key, wait).await
     }
 
     /// What a signed call would cost, in units.
@@ -133,9 +168,8 @@ impl Chain {
         let encoded = self.signed(&data, key).await?;
         let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
         // RuntimeDispatchInfo: weight (two compact numbers), class, partial fee.
-        let (_, _, _, fee): (codec::Compact<u64>, codec::Compact<u64>, u8, u128) = self
-            .runtime_api("TransactionPaymentApi_query_info", &(Raw(encoded), length))
-            .await?;
+        let (_, _, _, fee): (codec::Compact<u64>, codec::Compact<u64>, u8, u128) =
+            self.runtime_api("TransactionPaymentApi_query_info", &(Raw(encoded), length)).await?;
         Ok(fee)
     }
 
@@ -158,12 +192,13 @@ impl Chain {
     async fn signed(&self, data: &CallData, key: &Key) -> Result<Vec<u8>, ChainError> {
         let account = AccountId32(key.account().into());
         let nonce = self
-            .retrying(|| async {
-                Ok(self.inner.legacy.system_account_next_index(&account).await?)
-            })
+            .retrying(|| async { Ok(self.inner.legacy.system_account_next_index(&account).await?) })
             .await?;
-        // The finalised block is on every fork, so that the transaction is valid on every fork.
-        let anchor = self.finalized().await?;
+        // The finalised block is on every fork, so that the transaction is valid on every fork. If
+        // finality stands still, validity must not run out with it.
+        let (finalized, best) = (self.finalized().await?, self.best().await?);
+        let lag = u64::from(best.number.saturating_sub(finalized.number));
+        let anchor = if lag < MORTALITY / 2 { finalized } else { best };
         let at = self.at(anchor.hash).await?;
         let params = DefaultExtrinsicParamsBuilder::<Config>::new()
             .nonce(nonce)
@@ -204,12 +239,12 @@ impl Chain {
                         if reason.to_ascii_lowercase().contains("already") =>
                     {
                         Ok(None)
-                    },
+                    }
                     // Outdated can mean that it is already in a block.
                     Some(rejected) if rejected.is_nonce_conflict() => Ok(None),
                     Some(rejected) => Err(rejected),
                 }
-            },
+            }
             Err(other) => Err(ChainError::Unreachable {
                 url: self.inner.url.clone(),
                 reason: other.to_string(),
@@ -238,11 +273,11 @@ impl Chain {
                 TransactionStatus::InBlock(block) | TransactionStatus::Finalized(block) => block,
                 TransactionStatus::Invalid => {
                     return Err(thrown_out("it became invalid: what it needs is no longer so"));
-                },
+                }
                 TransactionStatus::Dropped => return Err(thrown_out("the pool is full")),
                 TransactionStatus::Usurped(_) => {
                     return Err(thrown_out("another transaction of the account took its place"));
-                },
+                }
                 TransactionStatus::Future
                 | TransactionStatus::Ready
                 | TransactionStatus::Broadcast(_)

@@ -168,7 +168,7 @@ impl KeyStore {
                 )
                 .map_err(io(&beside))?;
                 seal::seal(uri.as_bytes(), &bound, &Secret::File(&secret))
-            },
+            }
         }
         .map_err(KeyError::Seal)?;
         let file = KeyFile {
@@ -240,10 +240,11 @@ impl KeyStore {
             Kdf::Argon2id { .. } => {
                 let password = password.ok_or_else(|| KeyError::PasswordNeeded(name.into()))?;
                 seal::open(&file.sealed, &bound, &Secret::Password(password))
-            },
+            }
             Kdf::File => {
                 let beside = path.with_extension("secret");
-                let missing = || KeyError::SecretMissing { name: name.into(), path: beside.clone() };
+                let missing =
+                    || KeyError::SecretMissing { name: name.into(), path: beside.clone() };
                 let text = match self.read_private(name, &beside) {
                     Err(KeyError::NotFound { .. }) => return Err(missing()),
                     other => Zeroizing::new(other?),
@@ -257,7 +258,7 @@ impl KeyStore {
                     Err(OpenError::Wrong) => return Err(missing()),
                     other => other,
                 }
-            },
+            }
         };
         let text = opened.map_err(|error| match error {
             OpenError::Wrong => KeyError::WrongPassword(name.into()),
@@ -286,7 +287,7 @@ impl KeyStore {
         match fs::remove_file(&beside) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(KeyError::Io { path: beside, source })
-            },
+            }
             _ => files::sync_parent(&path).map_err(|source| KeyError::Io { path, source }),
         }
     }

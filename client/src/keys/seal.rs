@@ -75,7 +75,7 @@ fn derive(kdf: &Kdf, secret: &Secret<'_>) -> Result<Zeroizing<[u8; 32]>, String>
                 .hash_password_into(password.as_bytes(), &salt, key.as_mut())
                 .map_err(|error| error.to_string())?;
             Ok(key)
-        },
+        }
         _ => Err("the kind of secret does not fit".into()),
     }
 }

@@ -18,7 +18,9 @@ fn a_key_with_a_password_opens_with_it_alone() {
     assert_eq!(keys.load("anna", Some("correct horse")).unwrap().account(), key.account());
     assert_eq!(Key::from_uri(&words).unwrap().account(), key.account());
     assert_eq!(words.split(' ').count(), 12);
-    assert!(matches!(keys.load("anna", Some("wrong")), Err(KeyError::WrongPassword(n)) if n == "anna"));
+    assert!(
+        matches!(keys.load("anna", Some("wrong")), Err(KeyError::WrongPassword(n)) if n == "anna")
+    );
     assert!(matches!(keys.load("anna", None), Err(KeyError::PasswordNeeded(_))));
     let path = folder.path().join("keys/anna.json");
     assert_eq!(mode(&path), 0o600);
@@ -93,7 +95,8 @@ fn a_changed_file_is_not_taken_for_another_account() {
     keys.import("alice", "//Alice", Some("p")).unwrap();
     let path = folder.path().join("keys/alice.json");
     let bob = Key::from_uri("//Bob").unwrap().address();
-    let text = fs::read_to_string(&path).unwrap().replace(&keys.info("alice").unwrap().address, &bob);
+    let text =
+        fs::read_to_string(&path).unwrap().replace(&keys.info("alice").unwrap().address, &bob);
     fs::write(&path, text).unwrap();
     assert!(matches!(keys.load("alice", Some("p")), Err(KeyError::WrongPassword(_))));
     fs::write(&path, "{").unwrap();

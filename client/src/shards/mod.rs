@@ -88,11 +88,11 @@ impl ShardError {
         match self {
             Self::BadLine { .. } | Self::LongLine { .. } | Self::TooLarge { .. } | Self::Empty => {
                 ErrorKind::Usage
-            },
+            }
             Self::NoSuchRecord { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
-            },
+            }
             Self::Kept { .. } | Self::Io { .. } => ErrorKind::Failed,
         }
     }

@@ -42,7 +42,9 @@ impl Record {
         let text = std::str::from_utf8(line)
             .map_err(|error| format!("it is not UTF-8 (byte {})", error.valid_up_to() + 1))?;
         if text.starts_with('\u{feff}') {
-            return Err("it begins with a byte-order mark; save the file as UTF-8 without one".into());
+            return Err(
+                "it begins with a byte-order mark; save the file as UTF-8 without one".into()
+            );
         }
         let value: Value = serde_json::from_str(text).map_err(|error| {
             // The line number that the parser knows is always 1; the column is what helps.
@@ -53,8 +55,10 @@ impl Record {
         let Value::Object(object) = value else {
             return Err(format!("it is {}, not an object", kind(&value)));
         };
-        let forms: Vec<&str> =
-            ["prompt", "messages", "text"].into_iter().filter(|k| object.contains_key(*k)).collect();
+        let forms: Vec<&str> = ["prompt", "messages", "text"]
+            .into_iter()
+            .filter(|k| object.contains_key(*k))
+            .collect();
         match forms.as_slice() {
             ["prompt"] => Ok(Self::Completion {
                 prompt: string(&object, "prompt")?,
@@ -64,9 +68,13 @@ impl Record {
             ["text"] => Ok(Self::Text { text: string(&object, "text")? }),
             [] if object.contains_key("completion") => {
                 Err("it has a `completion` but no `prompt`".into())
-            },
-            [] => Err("it has neither `prompt` and `completion`, nor `messages`, nor `text`".into()),
-            several => Err(format!("it has `{}` at once; a record has one form", several.join("` and `"))),
+            }
+            [] => {
+                Err("it has neither `prompt` and `completion`, nor `messages`, nor `text`".into())
+            }
+            several => {
+                Err(format!("it has `{}` at once; a record has one form", several.join("` and `")))
+            }
         }
     }
 }
@@ -98,7 +106,7 @@ fn messages(object: &Map<String, Value>) -> Result<Vec<Message>, String> {
         other => {
             let found = other.map_or("missing", kind);
             return Err(format!("its `messages` are {found}, not a list"));
-        },
+        }
     };
     let mut messages = Vec::with_capacity(list.len());
     for (number, message) in (1..).zip(list) {

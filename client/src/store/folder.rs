@@ -127,15 +127,12 @@ impl Store {
     }
 }
 
-fn list(
-    root: &Path,
-    folder: &Path,
-    into: &mut Vec<(String, PathBuf)>,
-) -> Result<(), StoreError> {
+fn list(root: &Path, folder: &Path, into: &mut Vec<(String, PathBuf)>) -> Result<(), StoreError> {
     let failed = |source| StoreError::Io { path: folder.into(), source };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let bad = |reason: &str| StoreError::BadFolder { path: path.clone(), reason: reason.into() };
+        let bad =
+            |reason: &str| StoreError::BadFolder { path: path.clone(), reason: reason.into() };
         let relative = path.strip_prefix(root).map_err(|_| bad("it is outside of the folder"))?;
         let name = relative.to_str().ok_or_else(|| bad("its name is not UTF-8"))?;
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {

@@ -58,7 +58,10 @@ pub enum StoreError {
         reason: String,
     },
     /// The store does not hold the blob.
-    #[error("the store {url} does not hold {}; whoever published it must put it there", digest_hex(digest))]
+    #[error(
+        "the store {url} does not hold {}; whoever published it must put it there",
+        digest_hex(digest)
+    )]
     NotFound {
         /// The store.
         url: String,
@@ -170,7 +173,7 @@ impl Store {
                     .to_file_path()
                     .map_err(|()| bad("it is not an absolute path on this machine".into()))?;
                 folder_backend(url, &path)?
-            },
+            }
             Some(("memory", _)) => Backend::Other(Arc::new(InMemory::new()), Key::default()),
             Some(("s3", rest)) => {
                 let retry = RetryConfig {
@@ -189,7 +192,7 @@ impl Store {
                 let prefix = rest.split_once('/').map_or("", |(_, prefix)| prefix);
                 let prefix = Key::parse(prefix).map_err(|error| bad(error.to_string()))?;
                 Backend::Other(Arc::new(bucket), prefix)
-            },
+            }
             Some((scheme, _)) => return Err(bad(format!("`{scheme}` is not supported"))),
         };
         Ok(Self { url: url.into(), backend })
@@ -227,7 +230,7 @@ impl Store {
         match error {
             object_store::Error::NotFound { .. } if !gone => {
                 StoreError::NotFound { url: self.url.clone(), digest: *digest }
-            },
+            }
             other => StoreError::Unreachable {
                 url: self.url.clone(),
                 reason: if gone { "the folder is gone".into() } else { other.to_string() },
@@ -349,12 +352,7 @@ impl Store {
 
     /// Copies a blob of up to `max` bytes into a file, which appears whole or not at all; returns
     /// its size. A file that is already right is left as it is.
-    pub async fn get_file(
-        &self,
-        digest: &Digest,
-        to: &Path,
-        max: u64,
-    ) -> Result<u64, StoreError> {
+    pub async fn get_file(&self, digest: &Digest, to: &Path, max: u64) -> Result<u64, StoreError> {
         if let Ok((found, bytes)) = hash_file(to).await {
             if found == *digest {
                 return Ok(bytes);
@@ -372,7 +370,7 @@ impl Store {
             Err(error) => {
                 let _ = tokio::fs::remove_file(&part).await;
                 return Err(error);
-            },
+            }
         };
         tokio::fs::rename(&part, to).await.map_err(failed)?;
         files::sync_parent(to).map_err(failed)?;

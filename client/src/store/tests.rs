@@ -28,7 +28,9 @@ async fn a_damaged_blob_is_never_returned_and_putting_it_again_heals_it() {
     let digest = store.put(b"0123456789".to_vec()).await.unwrap();
     std::fs::write(blob(&folder, &digest), b"0123456780").unwrap();
     let actual = digest_of(b"0123456780");
-    assert!(matches!(store.get(&digest).await, Err(StoreError::WrongDigest { actual: a, .. }) if a == actual));
+    assert!(
+        matches!(store.get(&digest).await, Err(StoreError::WrongDigest { actual: a, .. }) if a == actual)
+    );
     let to = folder.path().join("copy");
     assert!(matches!(store.get_file(&digest, &to, 100).await, Err(StoreError::WrongDigest { .. })));
     assert!(!to.exists());
@@ -42,7 +44,9 @@ async fn a_damaged_blob_is_never_returned_and_putting_it_again_heals_it() {
 async fn missing_large_and_unreachable_are_told_apart() {
     let (folder, store) = folder_store();
     let nothing = digest_of(b"nothing");
-    assert!(matches!(store.get(&nothing).await, Err(StoreError::NotFound { digest, .. }) if digest == nothing));
+    assert!(
+        matches!(store.get(&nothing).await, Err(StoreError::NotFound { digest, .. }) if digest == nothing)
+    );
     assert!(!store.exists(&nothing).await.unwrap());
     let digest = store.put(vec![1; 100]).await.unwrap();
     assert!(matches!(
@@ -131,7 +135,8 @@ async fn folders_go_in_and_out() {
 async fn manifests_that_would_leave_the_folder_are_refused() {
     let (folder, store) = folder_store();
     let file = store.put(b"x".to_vec()).await.unwrap();
-    let entry = |path: &str| format!(r#"{{"path":"{path}","digest":"{}","bytes":1}}"#, digest_hex(&file));
+    let entry =
+        |path: &str| format!(r#"{{"path":"{path}","digest":"{}","bytes":1}}"#, digest_hex(&file));
     let outside = folder.path().join("evil");
     for files in [
         entry("../evil"),
@@ -149,7 +154,10 @@ async fn manifests_that_would_leave_the_folder_are_refused() {
     assert!(!outside.exists());
     assert!(matches!(store.manifest(&file).await, Err(StoreError::BadManifest { .. })));
     // A manifest that lies about a size.
-    let json = format!(r#"{{"kind":"adapter","files":[{{"path":"a","digest":"{}","bytes":2}}]}}"#, digest_hex(&file));
+    let json = format!(
+        r#"{{"kind":"adapter","files":[{{"path":"a","digest":"{}","bytes":2}}]}}"#,
+        digest_hex(&file)
+    );
     let digest = store.put(json.into_bytes()).await.unwrap();
     assert!(matches!(
         store.get_folder(&digest, &folder.path().join("copy")).await,

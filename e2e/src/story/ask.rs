@@ -31,8 +31,11 @@ fn prompts(file: &str, limit: Option<usize>) -> Result<Vec<Prompt>> {
     let path = examples().join(file);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
-    let all: Vec<Prompt> =
-        text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context(path.display().to_string())?;
+    let all: Vec<Prompt> = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .context(path.display().to_string())?;
     let Some(limit) = limit else { return Ok(all) };
     // Spread over the file, so that a few prompts still touch every contributor.
     let step = (all.len() / limit.max(1)).max(1);

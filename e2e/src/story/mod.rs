@@ -135,13 +135,24 @@ pub struct Story {
 }
 
 impl Story {
-    /// Starts the chain.
+    /// Starts a chain of its own.
     pub async fn begin(plan: Plan, dir: &Path) -> Result<Self> {
         let mut teller = Teller::new(!plan.quality);
         teller.act("A chain starts");
         let spinner = teller.wait("starting the node");
         let stack = Stack::start(dir).await?;
         spinner.finish_and_clear();
+        Self::open(plan, stack, teller).await
+    }
+
+    /// Uses what runs already.
+    pub async fn on(plan: Plan, stack: Stack) -> Result<Self> {
+        let mut teller = Teller::new(!plan.quality);
+        teller.act("A chain runs");
+        Self::open(plan, stack, teller).await
+    }
+
+    async fn open(plan: Plan, stack: Stack, teller: Teller) -> Result<Self> {
         let first = stack.chain.next_block(0).await?;
         teller.say(format!(
             "node at {}, genesis {:?}, block {} is there",
@@ -165,12 +176,17 @@ impl Story {
         Ok(Self { plan, stack, teller: Some(teller), people, facts, report, report_path })
     }
 
-    /// Tells all of it.
-    pub async fn tell(&mut self) -> Result<()> {
+    /// Tells it up to the registered model.
+    pub async fn tell_until_trained(&mut self) -> Result<()> {
         self.remember_balances().await?;
         self.base_and_worker().await?;
         self.contribute().await?;
-        self.train().await?;
+        self.train().await
+    }
+
+    /// Tells all of it.
+    pub async fn tell(&mut self) -> Result<()> {
+        self.tell_until_trained().await?;
         self.ask().await?;
         self.settle().await?;
         self.claim().await?;
@@ -207,7 +223,9 @@ impl Story {
         if let Some(worker) = &mut self.stack.worker {
             worker.process.stop(Duration::from_secs(10))?;
         }
-        self.stack.node.process.stop(Duration::from_secs(10))?;
+        if let Some(process) = &mut self.stack.node.process {
+            process.stop(Duration::from_secs(10))?;
+        }
         println!("   {}", if passed { "everything holds" } else { "something does not hold" });
         Ok(passed)
     }

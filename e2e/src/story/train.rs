@@ -40,8 +40,7 @@ impl Story {
             max_fee: 50 * OPEN,
             deadline: best + 100,
         };
-        let included =
-            self.stack.chain.submit(&SubmitJob { job }, &self.people.researcher).await?;
+        let included = self.stack.chain.submit(&SubmitJob { job }, &self.people.researcher).await?;
         let (job,): (JobId,) = included.require("Compute", "JobSubmitted")?;
         self.sent("submit the training job", &included);
         self.facts.job = job;
@@ -87,7 +86,7 @@ impl Story {
                 JobState::Completed { model, result, fee, .. } => {
                     bar.finish_and_clear();
                     return Ok((model, result, fee));
-                },
+                }
                 JobState::Cancelled => bail!("the job was cancelled"),
                 JobState::Submitted { .. } => bar.set_message("result submitted"),
                 JobState::Open | JobState::Leased { .. } => {
@@ -99,7 +98,7 @@ impl Story {
                             None => progress.state,
                         });
                     }
-                },
+                }
             }
             if let Some(worker) = &mut self.stack.worker {
                 worker.process.check()?;

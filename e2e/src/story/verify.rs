@@ -67,8 +67,8 @@ impl Story {
         // Read in one breath, so that no block can fall between.
         let supply = self.stack.chain.token().supply().await?;
         let before = self.facts.supply.clone().context("the supply before is unknown")?;
-        let expected = before.issuance + (supply.emitted - before.emitted)
-            - (supply.burnt - before.burnt);
+        let expected =
+            before.issuance + (supply.emitted - before.emitted) - (supply.burnt - before.burnt);
         // Emission counts rewards that validators have not claimed yet, so issuance may be below.
         let unclaimed = expected.checked_sub(supply.issuance);
         let emitted = supply.emitted - before.emitted;

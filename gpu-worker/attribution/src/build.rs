@@ -83,13 +83,11 @@ impl Builder {
             w: Vec::with_capacity(n * d),
         };
         for i in 0..n {
-            let sides = [
-                (&a, &mut index.a, &mut index.a_scales),
-                (&w, &mut index.w, &mut index.w_scales),
-            ];
+            let sides =
+                [(&a, &mut index.a, &mut index.a_scales), (&w, &mut index.w, &mut index.w_scales)];
             for (from, integers, scales) in sides {
-                let row = quantise(from.column(i).as_slice())
-                    .ok_or(IndexError::NoDirection(i as u64))?;
+                let row =
+                    quantise(from.column(i).as_slice()).ok_or(IndexError::NoDirection(i as u64))?;
                 integers.extend(row.integers);
                 scales.push(row.scale);
             }

@@ -20,10 +20,7 @@ impl Sketch {
     /// The projection of `gradient`, not yet scaled.
     pub fn project(&self, gradient: &[f32]) -> Result<Vec<f32>> {
         if gradient.len() as u64 != self.input {
-            return Err(IndexError::Length {
-                expected: self.input,
-                found: gradient.len() as u64,
-            });
+            return Err(IndexError::Length { expected: self.input, found: gradient.len() as u64 });
         }
         // Sums in f64, in the order of positions: the result does not depend on the machine.
         let mut sums = vec![0f64; self.dims as usize];

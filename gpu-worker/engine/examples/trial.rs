@@ -201,7 +201,8 @@ fn main() -> Fallible<()> {
         })?;
         for &dims in &arguments.dims {
             let sketch = Sketch { seed: 7, input, dims };
-            let ids: Vec<[u8; 32]> = (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
+            let ids: Vec<[u8; 32]> =
+                (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
             for &lambda in &arguments.lambda {
                 let start = Instant::now();
                 let mut builder = Builder::new(sketch, lambda, ids.clone(), rows.len() as u32)?;
@@ -217,20 +218,24 @@ fn main() -> Fallible<()> {
                     match held_out.get(i) {
                         Some(h) => {
                             on.push(score.explained_ppm());
-                            let hit = score.largest().is_some_and(|l| l.0[0] == h.contributor as u8);
+                            let hit =
+                                score.largest().is_some_and(|l| l.0[0] == h.contributor as u8);
                             found += usize::from(right[i] && hit);
                         }
                         None => off.push(score.explained_ppm()),
                     }
                 }
-                let mean = |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
+                let mean =
+                    |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
                 let wins: f64 = on
                     .iter()
-                    .flat_map(|x| off.iter().map(move |y| match x.cmp(y) {
-                        std::cmp::Ordering::Greater => 1.0,
-                        std::cmp::Ordering::Equal => 0.5,
-                        std::cmp::Ordering::Less => 0.0,
-                    }))
+                    .flat_map(|x| {
+                        off.iter().map(move |y| match x.cmp(y) {
+                            std::cmp::Ordering::Greater => 1.0,
+                            std::cmp::Ordering::Equal => 0.5,
+                            std::cmp::Ordering::Less => 0.0,
+                        })
+                    })
                     .sum();
                 println!(
                     "  w {prompt_weight} d {dims} lambda {:.4}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",

@@ -25,12 +25,7 @@ impl Batch {
     }
 
     /// A batch in which tokens that are not learnt weigh `other` instead of nothing.
-    pub(crate) fn weighted(
-        samples: &[&Sample],
-        padding: i64,
-        other: f32,
-        device: Device,
-    ) -> Self {
+    pub(crate) fn weighted(samples: &[&Sample], padding: i64, other: f32, device: Device) -> Self {
         let seq = samples.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
         let mut ids = vec![padding; samples.len() * seq];
         let (mut positions, mut targets, mut weights) = (vec![], vec![], vec![]);

@@ -132,7 +132,7 @@ impl Batcher {
             return Err(EngineError::Request("max_tokens is 0".into()));
         }
         let Sampling { temperature, top_p, seed } = request.sampling;
-        if !(temperature.is_finite() && temperature >= 0.0) || !(top_p > 0.0 && top_p <= 1.0) {
+        if !(temperature.is_finite() && temperature >= 0.0 && top_p > 0.0 && top_p <= 1.0) {
             return Err(EngineError::Request(
                 "temperature must be 0 or more, top_p above 0 and at most 1".into(),
             ));
@@ -201,14 +201,8 @@ impl Batcher {
             (column(|s| s.last), column(|s| s.slot), column(|s| s.position));
         let longest = self.running.iter().map(|s| s.position).max().unwrap_or(0) + 1;
         let logits = tch::no_grad(|| {
-            let hidden = net.decode(
-                &ids,
-                &slots,
-                &positions,
-                longest,
-                &mut self.cache,
-                gathered.as_ref(),
-            );
+            let hidden =
+                net.decode(&ids, &slots, &positions, longest, &mut self.cache, gathered.as_ref());
             net.logits(&hidden) // [rows, vocab]
         });
         let tokens = choose_all(&logits, &mut self.running)?;
@@ -371,7 +365,11 @@ pub fn generate(
                     }
                 }
             });
-            answers.push(Answer { tokens: vec![], text: String::new(), finished: FinishReason::Length });
+            answers.push(Answer {
+                tokens: vec![],
+                text: String::new(),
+                finished: FinishReason::Length,
+            });
             let output = batcher.admit(base, request, lora)?;
             owner.insert(output.sequence, index);
             outputs.push(output);

@@ -117,7 +117,13 @@ impl LoraTensors {
         layer: usize,
         p: usize,
     ) -> Option<(Tensor, Tensor)> {
-        let of = |row: &Option<&LoraTensors>| row.and_then(|r| r.pairs[layer][p].as_ref().map(|ab| (ab.0.shallow_clone(), ab.1.shallow_clone(), r.scale)));
+        let of = |row: &Option<&LoraTensors>| {
+            row.and_then(|r| {
+                r.pairs[layer][p]
+                    .as_ref()
+                    .map(|ab| (ab.0.shallow_clone(), ab.1.shallow_clone(), r.scale))
+            })
+        };
         let present: Vec<_> = rows.iter().map(of).collect();
         let rank = present.iter().flatten().map(|(a, _, _)| a.size()[0]).max()?;
         let (a0, b0, _) = present.iter().flatten().next()?;
@@ -376,11 +382,6 @@ impl PeftConfig {
             }
             None => return Err("target_modules is missing".into()),
         };
-        Ok(LoraConfig {
-            rank: self.r,
-            alpha: self.lora_alpha,
-            targets,
-            rslora: self.use_rslora,
-        })
+        Ok(LoraConfig { rank: self.r, alpha: self.lora_alpha, targets, rslora: self.use_rslora })
     }
 }

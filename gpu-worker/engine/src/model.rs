@@ -126,10 +126,7 @@ impl Transformer {
     }
 
     /// Like [`Self::build`], with the position tables of another transformer of the same shape.
-    pub(crate) fn rebuild(
-        &self,
-        get: impl FnMut(&str, &[i64]) -> Result<Tensor>,
-    ) -> Result<Self> {
+    pub(crate) fn rebuild(&self, get: impl FnMut(&str, &[i64]) -> Result<Tensor>) -> Result<Self> {
         let mut config = self.config.clone();
         // The tables are the costly part of a build; one position is enough for a throw-away.
         config.max_position = 1;
@@ -218,10 +215,9 @@ impl Transformer {
                 let h = hidden.narrow(0, start, n);
                 let t = targets.narrow(0, start, n).unsqueeze(1); // [n, 1]
                 let w = weights.narrow(0, start, n);
-                let log_probs =
-                    h.linear::<Tensor>(head, None).log_softmax(-1, Kind::Float); // [n, vocab]
+                let log_probs = h.linear::<Tensor>(head, None).log_softmax(-1, Kind::Float); // [n, vocab]
                 losses.push(-log_probs.gather(1, &t, false).squeeze_dim(1)); // [n]
-                // d loss / d logits = softmax - one-hot
+                                                                             // d loss / d logits = softmax - one-hot
                 let mut d = log_probs.exp();
                 let minus_one = Tensor::full([n, 1], -1.0, (Kind::Float, h.device()));
                 let _ = d.scatter_add_(1, &t, &minus_one);
@@ -290,7 +286,12 @@ impl Transformer {
         }
         let size = x.size();
         let (batch, kv, seq, d) = (size[0], size[1], size[2], size[3]);
-        x.unsqueeze(2).expand([batch, kv, group, seq, d], false).reshape([batch, kv * group, seq, d])
+        x.unsqueeze(2).expand([batch, kv, group, seq, d], false).reshape([
+            batch,
+            kv * group,
+            seq,
+            d,
+        ])
     }
 
     /// Room for `slots` sequences of `capacity` tokens.

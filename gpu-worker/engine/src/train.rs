@@ -61,7 +61,7 @@ impl Default for TrainSpec {
             alpha: 32.0,
             targets: Projection::ALL.to_vec(),
             rslora: false,
-            epochs: 20,
+            epochs: 12,
             batch: 32,
             lr: 4e-3,
             seq_len: 256,
@@ -159,11 +159,7 @@ pub struct Trained {
 }
 
 /// Tokens of all records; errors name the record.
-pub fn encode_records(
-    base: &BaseModel,
-    records: &[Record],
-    seq_len: usize,
-) -> Result<Vec<Sample>> {
+pub fn encode_records(base: &BaseModel, records: &[Record], seq_len: usize) -> Result<Vec<Sample>> {
     let limit = seq_len.min(base.config().max_position as usize);
     let encode = |(i, r)| Sample::encode(r, base.tokenizer(), limit, i);
     records.iter().enumerate().map(encode).collect()
@@ -279,9 +275,8 @@ impl<'a> Trainer<'a> {
 
         let lora = Adapter::views(&self.spec.lora(), net.config(), &self.flat.to_kind(net.kind()));
         let hidden = net.hidden(&batch.ids, Some(&lora)); // [rows, seq, hidden]
-        let picked = hidden
-            .reshape([-1, net.config().hidden_size])
-            .index_select(0, &batch.positions); // [n, hidden]
+        let picked =
+            hidden.reshape([-1, net.config().hidden_size]).index_select(0, &batch.positions); // [n, hidden]
         let weights = &batch.weights / batch.rows.len() as f64;
         let loss = net.loss(&picked, &batch.targets, &weights);
         let value = (loss.per_token * weights).sum(Kind::Double).double_value(&[]);
@@ -300,7 +295,7 @@ impl<'a> Trainer<'a> {
         self.losses.push(value);
         self.step += 1;
         if let Some(c) = self.checkpoints {
-            if self.step % c.every.max(1) == 0 && !self.is_done() {
+            if self.step.is_multiple_of(c.every.max(1)) && !self.is_done() {
                 self.save(&c.folder)?;
             }
         }
@@ -328,7 +323,13 @@ impl<'a> Trainer<'a> {
             tokens: (per_epoch * self.spec.epochs) as u64,
         };
         let flat = self.flat.detach();
-        Ok(Trained { adapter: Adapter::from_flat(self.spec.lora().checked().map_err(EngineError::Spec)?, flat), metrics })
+        Ok(Trained {
+            adapter: Adapter::from_flat(
+                self.spec.lora().checked().map_err(EngineError::Spec)?,
+                flat,
+            ),
+            metrics,
+        })
     }
 
     /// Mean loss per learnt token over evenly spaced records.
@@ -363,10 +364,8 @@ impl<'a> Trainer<'a> {
             loss_before: self.loss_before,
         };
         let path = folder.join(CHECKPOINT_FILE);
-        let json = serde_json::to_string(&state).map_err(|e| EngineError::Checkpoint {
-            path: path.clone(),
-            reason: e.to_string(),
-        })?;
+        let json = serde_json::to_string(&state)
+            .map_err(|e| EngineError::Checkpoint { path: path.clone(), reason: e.to_string() })?;
         let tensors = [
             ("flat".to_string(), self.flat.detach()),
             ("m".to_string(), self.optimiser.m.shallow_clone()),
@@ -411,12 +410,7 @@ struct State {
 
 /// Batches of one epoch: shuffled, then sorted by length
 /// within groups of batches, then the batches shuffled.
-fn plan_epoch(
-    samples: &[Sample],
-    batch: usize,
-    seed: u64,
-    epoch: usize,
-) -> Vec<Vec<usize>> {
+fn plan_epoch(samples: &[Sample], batch: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(epoch as u64 + 1);
     let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -436,6 +430,12 @@ fn fingerprint(base: &BaseModel, spec: &TrainSpec, samples: &[Sample]) -> Result
     hash.update((spec.len() as u64).to_le_bytes());
     hash.update(&spec);
     hash.update(format!("{:?}", base.config()));
+    // Extremes tell checkpoints apart and, unlike sums, do not depend on the number of threads.
+    for (_, tensor) in base.transformer().named() {
+        for extreme in [tensor.max(), tensor.min()] {
+            hash.update(extreme.double_value(&[]).to_le_bytes());
+        }
+    }
     for sample in samples {
         hash.update((sample.tokens.len() as u64).to_le_bytes());
         for (token, learn) in sample.tokens.iter().zip(&sample.learn) {

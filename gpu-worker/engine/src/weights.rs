@@ -41,10 +41,8 @@ impl WeightStore {
             });
         }
         let text = std::fs::read_to_string(&index_path).map_err(EngineError::io(&index_path))?;
-        let index: ShardIndex = serde_json::from_str(&text).map_err(|e| EngineError::Config {
-            path: index_path.clone(),
-            reason: e.to_string(),
-        })?;
+        let index: ShardIndex = serde_json::from_str(&text)
+            .map_err(|e| EngineError::Config { path: index_path.clone(), reason: e.to_string() })?;
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort();
         names.dedup();
@@ -141,8 +139,7 @@ impl WeightStore {
     /// An entry of the first file's metadata.
     pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>> {
         let Some((path, map)) = self.files.first() else { return Ok(None) };
-        let (_, metadata) =
-            SafeTensors::read_metadata(map).map_err(|e| broken(path, e))?;
+        let (_, metadata) = SafeTensors::read_metadata(map).map_err(|e| broken(path, e))?;
         Ok(metadata.metadata().as_ref().and_then(|m| m.get(key).cloned()))
     }
 

@@ -129,8 +129,7 @@ fn numbers_agree_with_the_references() {
     let steps = trainer.steps();
     assert!(steps >= 20);
     let plan: Vec<Vec<usize>> = (0..spec.epochs).flat_map(|e| trainer.plan(e)).collect();
-    let trained =
-        train(&base, &records, &spec, None, &mut |_| ControlFlow::Continue(())).unwrap();
+    let trained = train(&base, &records, &spec, None, &mut |_| ControlFlow::Continue(())).unwrap();
     let ours = folder.join("ours");
     trained.adapter.save(&ours, base.config(), "llama3").unwrap();
     let samples = encode_records(&base, &records, spec.seq_len).unwrap();
@@ -172,15 +171,21 @@ fn numbers_agree_with_the_references() {
 
     // Gradients of single records, all at once here, one by one there.
     let mut seen = 0;
-    record_gradients(&base, &again, &samples, GradientOptions::default(), &mut |index, gradient| {
-        let expected = read(&tensors, &format!("gradient.{index}"), &[count]);
-        let ours = Tensor::from_slice(gradient);
-        let gap = largest_difference(&ours, &expected);
-        let size = expected.abs().max().double_value(&[]);
-        assert!(gap < 1e-4 * size.max(1e-3), "record {index}: gap {gap}, size {size}");
-        seen += 1;
-        Ok(())
-    })
+    record_gradients(
+        &base,
+        &again,
+        &samples,
+        GradientOptions::default(),
+        &mut |index, gradient| {
+            let expected = read(&tensors, &format!("gradient.{index}"), &[count]);
+            let ours = Tensor::from_slice(gradient);
+            let gap = largest_difference(&ours, &expected);
+            let size = expected.abs().max().double_value(&[]);
+            assert!(gap < 1e-4 * size.max(1e-3), "record {index}: gap {gap}, size {size}");
+            seen += 1;
+            Ok(())
+        },
+    )
     .unwrap();
     assert_eq!(seen, samples.len());
 
@@ -194,10 +199,8 @@ fn numbers_agree_with_the_references() {
     let answer = generate(&base, vec![(request, Some(&again))], 1).unwrap().remove(0);
     let store = WeightStore::open_file(&tensors).unwrap();
     let length = store.shape("generated").unwrap().unwrap();
-    let expected: Vec<i64> = numbers(&read(&tensors, "generated", &length))
-        .into_iter()
-        .map(|v| v as i64)
-        .collect();
+    let expected: Vec<i64> =
+        numbers(&read(&tensors, "generated", &length)).into_iter().map(|v| v as i64).collect();
     assert_eq!(answer.tokens, expected);
 
     resume_equals_uninterrupted(&base, &records, &spec, &trained.adapter, folder);
@@ -250,7 +253,8 @@ fn many_adapters_at_once(base: &BaseModel, place: &Path, ours: &Adapter) {
     let request = |i: usize| {
         let text = "tea and rain ".repeat(i + 1);
         let prompt = base.tokenizer().encode_chat(&[Message::user(text)]).unwrap();
-        let sampling = Sampling { temperature: if i == 3 { 0.8 } else { 0.0 }, top_p: 0.9, seed: 4 };
+        let sampling =
+            Sampling { temperature: if i == 3 { 0.8 } else { 0.0 }, top_p: 0.9, seed: 4 };
         Request { prompt, max_tokens: 10 + i, sampling, stop: vec![] }
     };
     let all = adapters.iter().enumerate().map(|(i, a)| (request(i), *a)).collect();
@@ -280,7 +284,9 @@ fn bad_model_folders(good: &Path, folder: &Path) {
 
     let place = copy("no-config");
     std::fs::remove_file(place.join("config.json")).unwrap();
-    assert!(matches!(fails(&place), EngineError::MissingFile { path, .. } if path.ends_with("config.json")));
+    assert!(
+        matches!(fails(&place), EngineError::MissingFile { path, .. } if path.ends_with("config.json"))
+    );
 
     let place = copy("broken-config");
     std::fs::write(place.join("config.json"), "{\"hidden_size\": 48").unwrap();
@@ -290,7 +296,10 @@ fn bad_model_folders(good: &Path, folder: &Path) {
     let config = std::fs::read_to_string(place.join("config.json")).unwrap();
     std::fs::write(place.join("config.json"), config.replace("\"llama3\"", "\"yarn\"")).unwrap();
     let error = fails(&place);
-    assert!(matches!(&error, EngineError::Config { reason, .. } if reason.contains("yarn")), "{error}");
+    assert!(
+        matches!(&error, EngineError::Config { reason, .. } if reason.contains("yarn")),
+        "{error}"
+    );
 
     let place = copy("no-tokenizer");
     std::fs::remove_file(place.join("tokenizer.json")).unwrap();

@@ -83,7 +83,7 @@ fn engine_fault(error: EngineError) -> WorkerError {
         },
         EngineError::Template { .. } => {
             WorkerError::BadRequest { message: error.to_string(), param: Some("messages".into()) }
-        },
+        }
         EngineError::Overloaded => WorkerError::Overloaded { slots: 0 },
         other => WorkerError::Engine(other.to_string()),
     }
@@ -210,8 +210,7 @@ impl Engines {
     async fn load(&self, served: &Served, engine: &Engine, name: &str) -> Result<()> {
         let model = &served.model;
         let folder = self.cache.join(hex::encode(model.content));
-        let manifest =
-            self.store.get_folder(&model.content, &folder).await.map_err(store_fault)?;
+        let manifest = self.store.get_folder(&model.content, &folder).await.map_err(store_fault)?;
         let bad = |digest: Digest, reason: String| WorkerError::BadBlob { digest, reason };
         if manifest.kind != FolderKind::Adapter {
             return Err(bad(model.content, "it is no adapter's manifest".into()));
@@ -228,10 +227,7 @@ impl Engines {
         }
         let owners = owners(&index).map_err(|reason| bad(model.index, reason))?;
         self.make_room(served.base, engine).await;
-        engine
-            .load_adapter(name, &folder)
-            .await
-            .map_err(|e| bad(model.content, e.to_string()))?;
+        engine.load_adapter(name, &folder).await.map_err(|e| bad(model.content, e.to_string()))?;
         let used = self.clock.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut loaded = lock(&self.loaded);
         loaded.entry(served.base).or_default().insert(model.id, Adapter { owners, used });
@@ -294,9 +290,7 @@ fn owners(index: &Index) -> std::result::Result<Vec<(ContributionId, u32)>, Stri
     }
     let numbered = index.contributions().iter().zip(0u32..);
     numbered
-        .map(|(id, number)| {
-            Ok((contribution_id(id)?, first.get(&number).copied().unwrap_or(0)))
-        })
+        .map(|(id, number)| Ok((contribution_id(id)?, first.get(&number).copied().unwrap_or(0))))
         .collect()
 }
 
@@ -308,7 +302,7 @@ fn engine_prompt(prompt: &Prompt) -> tributary_engine::Prompt {
     match prompt {
         Prompt::Chat(messages) => {
             tributary_engine::Prompt::Chat(messages.iter().map(turn).collect())
-        },
+        }
         Prompt::Text(text) => tributary_engine::Prompt::Text(text.clone()),
     }
 }
@@ -407,8 +401,8 @@ impl Backend for Engines {
             match (found, owners) {
                 (Ok(found), Some(owners)) => {
                     return attribution(&found.attribution, &owners, model.model.index_root)
-                },
-                (Err(EngineError::UnknownAdapter(_)), _) | (Ok(_), None) if !last => {},
+                }
+                (Err(EngineError::UnknownAdapter(_)), _) | (Ok(_), None) if !last => {}
                 (Err(error), _) => return Err(engine_fault(error)),
                 (Ok(_), None) => break,
             }
@@ -451,7 +445,7 @@ fn engine_record(record: Record) -> tributary_engine::Record {
     match record {
         Record::Completion { prompt, completion } => {
             tributary_engine::Record::Pair { prompt, completion }
-        },
+        }
         Record::Chat { messages } => tributary_engine::Record::Messages {
             messages: messages
                 .into_iter()
@@ -535,10 +529,10 @@ impl Trainer for Engines {
                 Some(TrainEvent::Progress { step, steps, loss }) => {
                     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                     board.step(job.id, count(step), count(steps), loss as f32);
-                },
+                }
                 Some(TrainEvent::Indexing { done, records }) => {
                     board.state(job.id, "indexing", &format!("{done} of {records} records"));
-                },
+                }
                 Some(TrainEvent::Done(done)) => break done,
                 Some(TrainEvent::Failed(error)) => return Err(training_fault(&job, error)),
                 None => return Err(WorkerError::Engine("the training stopped".into())),
@@ -581,7 +575,7 @@ fn training_fault(job: &tributary_primitives::views::JobView, error: EngineError
     match error {
         EngineError::Record { .. } | EngineError::Spec(_) | EngineError::NotFinite { .. } => {
             WorkerError::JobImpossible { job: job.id, reason: error.to_string() }
-        },
+        }
         other => WorkerError::Engine(other.to_string()),
     }
 }

@@ -211,7 +211,7 @@ impl Runner {
                     None => self.train(job, until).await?,
                 };
                 self.submit(row.id, &result).await
-            },
+            }
             JobState::Submitted { worker, final_at, .. } if *worker == self.worker => {
                 if row.step != JobStep::Submitted {
                     self.step(row.id, JobStep::Submitted, None, "")?;
@@ -225,10 +225,10 @@ impl Runner {
                     Some(JobState::Completed { model, fee, .. }) => self.done(row.id, model, fee),
                     _ => outcome,
                 }
-            },
+            }
             JobState::Completed { worker, model, fee, .. } if *worker == self.worker => {
                 self.done(row.id, *model, *fee)
-            },
+            }
             _ => Err(lost()),
         }
     }
@@ -327,8 +327,9 @@ impl Runner {
                     self.max_bytes
                 )));
             }
-            let shard = Shard::parse(shard)
-                .map_err(|e| impossible(format!("the shard of contribution {contribution}: {e}")))?;
+            let shard = Shard::parse(shard).map_err(|e| {
+                impossible(format!("the shard of contribution {contribution}: {e}"))
+            })?;
             contributions.push((contribution, shard.parsed().to_vec()));
         }
         if contributions.is_empty() {
@@ -365,13 +366,7 @@ impl Runner {
         self.step(id, JobStep::GivenUp, None, &note)
     }
 
-    fn step(
-        &self,
-        id: JobId,
-        step: JobStep,
-        result: Option<&JobResult>,
-        note: &str,
-    ) -> Result<()> {
+    fn step(&self, id: JobId, step: JobStep, result: Option<&JobResult>, note: &str) -> Result<()> {
         self.journal.set_job(id, step, result, note)?;
         self.board.state(id, step.name(), note);
         Ok(())

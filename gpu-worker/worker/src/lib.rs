@@ -12,6 +12,8 @@
 
 pub mod backend;
 pub mod catalog;
+pub mod config;
+pub mod engine;
 pub mod error;
 pub mod http;
 pub mod jobs;
@@ -19,6 +21,7 @@ pub mod journal;
 pub mod live;
 pub mod metrics;
 pub mod progress;
+pub mod service;
 pub mod settle;
 
 pub use error::{Result, WorkerError};

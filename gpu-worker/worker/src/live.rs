@@ -10,10 +10,8 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tributary_client::{
     calls::{
-        attribution::{FinalizeBatch, NewBatch, SubmitBatch},
-        compute::{
-            ClaimJob, FinalizeJob, RegisterWorker, SubmitResult, UpdateWorker, WorkerInfo,
-        },
+        attribution::{FinalizeBatch, NewBatch, RegisterBase, SubmitBatch},
+        compute::{ClaimJob, FinalizeJob, RegisterWorker, SubmitResult, UpdateWorker, WorkerInfo},
         marketplace::Redeem,
         Call,
     },
@@ -26,7 +24,8 @@ use tributary_primitives::{
     jobs::JobResult,
     signing::Voucher,
     views::{
-        BatchView, ChannelView, JobView, ListingView, ModelView, SharesView, WorkerView, MAX_PAGE,
+        BatchView, ChannelView, JobView, ListingView, ModelView, SharesView, Text, WorkerView,
+        MAX_PAGE,
     },
     AccountId, Balance, BatchId, BlockNumber, ChannelId, ContributionId, Digest, JobId, ModelId,
     MultiSignature, VersionRef,
@@ -81,6 +80,12 @@ impl Live {
         let included = self.chain.submit(call, &self.key).await.map_err(|e| fault(name, e))?;
         tracing::debug!(call = name, block = included.number, "in a block");
         Ok(())
+    }
+
+    /// Registers a base model, owned by the worker's account.
+    pub async fn register_base(&self, name: &str, content: Digest, royalty: u32) -> Result<()> {
+        let call = RegisterBase { name: Text::from(name), content, royalty };
+        self.call("Attribution::register_base", &call).await
     }
 
     /// Registers the worker, or brings what the chain says of it up to date.
@@ -140,8 +145,7 @@ impl SettleChain for Live {
         signature: &MultiSignature,
         total: Balance,
     ) -> Result<()> {
-        let call =
-            Redeem { voucher: voucher.clone(), signature: signature.clone(), total };
+        let call = Redeem { voucher: voucher.clone(), signature: signature.clone(), total };
         self.call("Marketplace::redeem", &call).await
     }
 

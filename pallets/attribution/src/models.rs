@@ -79,7 +79,7 @@ impl<T: Config> Pallet<T> {
 
     /// Whether no model has this name.
     pub fn name_free(name: &[u8]) -> bool {
-        !Name::try_from(name.to_vec()).is_ok_and(|name| ModelsByName::<T>::contains_key(name))
+        !Name::try_from(name.to_vec()).is_ok_and(ModelsByName::<T>::contains_key)
     }
 
     /// Who owns the model; `None` where there is no such model.

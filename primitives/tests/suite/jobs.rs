@@ -46,15 +46,8 @@ fn a_specification_within_its_ranges_is_fine() {
 
 #[test]
 fn each_field_outside_its_range_has_its_error() {
-    let none = Targets {
-        q: false,
-        k: false,
-        v: false,
-        o: false,
-        gate: false,
-        up: false,
-        down: false,
-    };
+    let none =
+        Targets { q: false, k: false, v: false, o: false, gate: false, up: false, down: false };
     assert!(none.is_empty());
     for (bad, error) in [
         (TrainSpec { rank: 0, ..spec() }, SpecError::Rank),

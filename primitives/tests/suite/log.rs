@@ -22,8 +22,7 @@ fn retired(id: u64) -> LogEntry {
 #[test]
 fn an_entrys_leaf_is_that_of_the_definition() {
     let content = H256::from_low_u64_be(3);
-    let expected =
-        hash(&[&[0x00], &[0], &3u64.to_le_bytes(), &content.0, &H256::repeat_byte(9).0]);
+    let expected = hash(&[&[0x00], &[0], &3u64.to_le_bytes(), &content.0, &H256::repeat_byte(9).0]);
     assert_eq!(accepted(3).leaf(), expected);
     assert_eq!(retired(3).leaf(), hash(&[&[0x00], &[1], &3u64.to_le_bytes()]));
 }

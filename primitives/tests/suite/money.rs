@@ -36,7 +36,22 @@ fn a_split_by_hand() {
 }
 
 #[test]
-fn the_largest_numbers_are_split_exactly() {
+fn the_largest_amounts_are_split_exactly() {
+    for total in [CAP, u128::MAX, u128::MAX - 1] {
+        for weights in [
+            vec![u64::MAX],
+            vec![u64::MAX / 3; 3],
+            vec![1, u64::MAX - 1],
+            vec![u64::MAX / 100; 100],
+            vec![400_000, 150_000, 50_000, 50_000, 350_000],
+        ] {
+            assert_eq!(split(total, &weights), by_the_book(total, &weights), "{total} {weights:?}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_weights_are_split_exactly() {
     for total in [CAP, u128::MAX, u128::MAX - 1] {
         for weights in [
             vec![u64::MAX; 3],
@@ -108,7 +123,7 @@ fn amounts_are_read() {
 
 #[test]
 fn what_is_no_amount_is_refused_with_its_reason() {
-    for text in ["", " ", ".", "-1", "+1", "1e3", "0x10", "1.2.3", "abc", "1 2", "٣", "1.-5"] {
+    for text in ["", " ", ".", "1,5", "1,000", "-1", "+1", "1e3", "0x10", "1.2.3", "abc", "1 2", "٣", "1.-5"] {
         assert_eq!(parse_open(text), Err(AmountError::NotANumber), "{text:?}");
     }
     assert_eq!(parse_open("0.0000000000000000001"), Err(AmountError::TooPrecise));

@@ -14,12 +14,8 @@ fn payouts(count: u64) -> Vec<Payout> {
 fn a_leaf_is_that_of_the_definition() {
     let payout = Payout { contribution: ContributionId(5), amount: 77 };
     // A fixed-length tag has no length before it.
-    let expected = hash(&[
-        &[0x00],
-        b"tributary/payout:v1",
-        &5u64.to_le_bytes(),
-        &77u128.to_le_bytes(),
-    ]);
+    let expected =
+        hash(&[&[0x00], b"tributary/payout:v1", &5u64.to_le_bytes(), &77u128.to_le_bytes()]);
     assert_eq!(payout.leaf(), expected);
 }
 

@@ -103,7 +103,8 @@ fn a_long_payload_is_signed_by_its_hash() {
 
 #[test]
 fn no_two_kinds_of_message_share_a_tag() {
-    let tags = BTreeSet::from([ContributionOffer::TAG, Retirement::TAG, Voucher::TAG, Receipt::TAG]);
+    let tags =
+        BTreeSet::from([ContributionOffer::TAG, Retirement::TAG, Voucher::TAG, Receipt::TAG]);
     assert_eq!(tags.len(), 4);
     assert!(tags.iter().all(|tag| tag.starts_with(b"tributary/") && tag.len() < 64));
 }

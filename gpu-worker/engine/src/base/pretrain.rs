@@ -77,7 +77,7 @@ impl Default for BaseSpec {
             heads: 6,
             kv_heads: 2,
             max_position: 512,
-            steps: 3000,
+            steps: 1800,
             batch_tokens: 2048,
             window: 128,
             exchanges: 0.7,
@@ -191,7 +191,11 @@ pub fn make_base_model(
     // What was written must load.
     let _ = BaseModel::from_parts(transformer, tokenizer);
     BaseModel::load(folder, Device::Cpu)?;
-    Ok(BaseReport { parameters, characters: corpus.passages.iter().map(String::len).sum(), last: progress })
+    Ok(BaseReport {
+        parameters,
+        characters: corpus.passages.iter().map(String::len).sum(),
+        last: progress,
+    })
 }
 
 fn draw_exchanges(
@@ -291,8 +295,9 @@ impl<'a> Pretraining<'a> {
             .map(|((name, _), (part, shape))| (name.as_str(), part.view(shape.as_slice())))
             .collect();
         self.template.rebuild(|name, _| {
-            by_name.get(name).map(Tensor::shallow_clone).ok_or_else(|| {
-                EngineError::MissingTensor { name: name.to_string(), path: PathBuf::new() }
+            by_name.get(name).map(Tensor::shallow_clone).ok_or_else(|| EngineError::MissingTensor {
+                name: name.to_string(),
+                path: PathBuf::new(),
             })
         })
     }

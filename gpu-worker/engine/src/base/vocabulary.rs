@@ -33,10 +33,8 @@ pub(crate) fn train(
     size: usize,
 ) -> Result<i64> {
     let path = folder.join("tokenizer.json");
-    let fail = |e: tokenizers::Error| EngineError::Tokenizer {
-        path: path.clone(),
-        reason: e.to_string(),
-    };
+    let fail =
+        |e: tokenizers::Error| EngineError::Tokenizer { path: path.clone(), reason: e.to_string() };
     let bytes = ByteLevel::new(true, false, true);
     let mut alphabet: Vec<_> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();

@@ -107,9 +107,9 @@ fn default_text() -> Vec<PathBuf> {
         let root = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         places.push(root.join("lib/rustlib/src/rust/library"));
     }
-    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"))
-    });
+    let cargo = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     places.extend(cargo.map(|home| home.join("registry/src")));
     places.retain(|place| place.exists());
     places

@@ -1,6 +1,7 @@
 //! A training job: adapter, influence index, files.
 
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tributary_attribution::{Builder, Sketch};
@@ -16,9 +17,12 @@ use crate::train::{encode_records, train, Checkpoints};
 const INDEX_EVENT_EVERY: usize = 32;
 
 pub(super) fn run(base: &BaseModel, request: &TrainRequest, events: &UnboundedSender<TrainEvent>) {
-    let last = match train_and_index(base, request, events) {
-        Ok(done) => TrainEvent::Done(done),
-        Err(error) => TrainEvent::Failed(error),
+    // The tensor library panics where it runs out of memory; the caller is told all the same.
+    let work = AssertUnwindSafe(|| train_and_index(base, request, events));
+    let last = match std::panic::catch_unwind(work) {
+        Ok(Ok(done)) => TrainEvent::Done(done),
+        Ok(Err(error)) => TrainEvent::Failed(error),
+        Err(_) => TrainEvent::Failed(EngineError::Stopped),
     };
     let _ = events.send(last); // nobody may be waiting any more
 }

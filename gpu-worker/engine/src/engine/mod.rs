@@ -238,11 +238,8 @@ impl Engine {
         tch::set_num_threads(threads);
         let base = BaseModel::load(&options.base, options.device)?;
         let capacity = options.capacity.min(base.config().max_position as usize);
-        let info = Arc::new(EngineInfo {
-            config: base.config().clone(),
-            capacity,
-            slots: options.slots,
-        });
+        let info =
+            Arc::new(EngineInfo { config: base.config().clone(), capacity, slots: options.slots });
         let tokenizer = base.tokenizer().clone();
         let (commands, inbox) = mpsc::channel();
         let shared = base.share();
@@ -264,7 +261,11 @@ impl Engine {
 
     /// Loads PEFT's files, and the influence index when it lies beside them, under the name `id`;
     /// replaces an adapter of that name.
-    pub async fn load_adapter(&self, id: impl Into<String>, folder: impl Into<PathBuf>) -> Result<()> {
+    pub async fn load_adapter(
+        &self,
+        id: impl Into<String>,
+        folder: impl Into<PathBuf>,
+    ) -> Result<()> {
         let (id, folder) = (id.into(), folder.into());
         let (config, device) = {
             let base = self.base.lock().map_err(|_| EngineError::Stopped)?;
@@ -339,6 +340,12 @@ impl Engine {
         answer.await.map_err(|_| EngineError::Stopped)
     }
 }
+
+/// Servers keep the engine in shared state and hand it to their tasks.
+const _: () = {
+    const fn shareable<T: Clone + Send + Sync>() {}
+    shareable::<Engine>();
+};
 
 fn prompt_tokens(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<Vec<i64>> {
     match prompt {

@@ -17,10 +17,24 @@ use crate::model::BaseModel;
 use crate::record::Sample;
 
 pub(super) enum Command {
-    Load { id: String, adapter: Adapter, index: Option<Index>, reply: oneshot::Sender<Result<()>> },
-    Unload { id: String, reply: oneshot::Sender<bool> },
-    List { reply: oneshot::Sender<Vec<String>> },
-    Generate { request: GenerateRequest, prompt: Vec<i64>, events: UnboundedSender<Event> },
+    Load {
+        id: String,
+        adapter: Adapter,
+        index: Option<Index>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Unload {
+        id: String,
+        reply: oneshot::Sender<bool>,
+    },
+    List {
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    Generate {
+        request: GenerateRequest,
+        prompt: Vec<i64>,
+        events: UnboundedSender<Event>,
+    },
     Attribute {
         request: AttributeRequest,
         prompt: Vec<i64>,
@@ -134,7 +148,9 @@ impl Server {
 
     fn admit(&mut self) {
         while self.batcher.has_room() {
-            let Some(Waiting { request, prompt, events }) = self.waiting.pop_front() else { return };
+            let Some(Waiting { request, prompt, events }) = self.waiting.pop_front() else {
+                return;
+            };
             if events.is_closed() {
                 continue;
             }

@@ -150,10 +150,10 @@ fn hold_after(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn the_books_stand_after_any_calls(steps in proptest::collection::vec(step(), 1..80)) {
+    fn the_books_stand_after_any_calls(steps in proptest::collection::vec(step(), 1..60)) {
         hold_after(steps);
     }
 }

@@ -25,6 +25,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn the_books_stand_after_any_calls(steps in proptest::collection::vec(step(), 1..60)) {
         ExtBuilder::default().with_balances(vec![(ALICE, 5_000), (BOB, 700)]).build_and_execute(
