@@ -27,6 +27,8 @@ use tributary_client::{
 /// Blocks for which an offer stays valid: long enough for a busy chain, short enough that a lost
 /// one does not turn up months later.
 const OFFER_BLOCKS: u32 = 200;
+/// Calls that a funded pot pays for in one period when nothing else is said.
+const SPONSOR_LIMIT: u32 = 1_000;
 /// Key that payouts go to when none is named.
 const PAYOUT_KEY: &str = "payout";
 
@@ -53,6 +55,14 @@ pub enum DatanetCommand {
     Versions {
         /// Its name or number
         name: String,
+    },
+    /// Change what the pot pays for
+    Sponsor {
+        /// Name or number of the datanet
+        name: String,
+        /// Most calls of others that the pot pays for in one period; 0 for none
+        #[arg(long, default_value_t = SPONSOR_LIMIT)]
+        limit: u32,
     },
     /// Put OPEN into the pot that pays for contributing and claiming
     Fund {
@@ -102,7 +112,8 @@ pub struct CreateArgs {
     /// Put this much into its pot, in OPEN
     #[arg(long, value_parser = amount)]
     fund: Option<Balance>,
-    /// Most calls that the pot pays for in one period [default: the chain's]
+    /// Most calls of others that the pot pays for in one period; 0 for none [default: 1000 with
+    /// --fund, else 0]
     #[arg(long)]
     sponsor_limit: Option<u32>,
 }
@@ -134,6 +145,7 @@ pub async fn run(command: DatanetCommand, context: &Context) -> Result<Report> {
         DatanetCommand::List => list(context).await,
         DatanetCommand::Version { name } => version(&name, context).await,
         DatanetCommand::Versions { name } => versions(&name, context).await,
+        DatanetCommand::Sponsor { name, limit } => sponsor(&name, limit, context).await,
         DatanetCommand::Fund { name, amount } => fund(&name, amount, context).await,
     }
 }
@@ -163,8 +175,9 @@ async fn create(args: CreateArgs, context: &Context) -> Result<Report> {
     };
     let included = chain.submit_wait(&call, &key, context.wait()).await?;
     let id: DatanetId = included.require("Datanets", "DatanetCreated")?;
-    if let Some(max_per_period) = args.sponsor_limit {
-        let sponsorship = Sponsorship { enabled: true, max_per_period };
+    let limit = args.sponsor_limit.or(args.fund.map(|_| SPONSOR_LIMIT)).unwrap_or(0);
+    if limit > 0 {
+        let sponsorship = Sponsorship { enabled: true, max_per_period: limit };
         chain.submit(&SetSponsorship { datanet: id, sponsorship }, &key).await?;
     }
     if let Some(amount) = args.fund {
@@ -448,4 +461,26 @@ async fn fund(name: &str, amount: Balance, context: &Context) -> Result<Report> 
         open(view.pot_balance)
     );
     Report::new(&json!({ "datanet": view, "tx": included.tx, "number": included.number }), text)
+}
+
+async fn sponsor(name: &str, limit: u32, context: &Context) -> Result<Report> {
+    let key = context.key()?;
+    let chain = context.chain().await?;
+    let view = datanet(&chain, name).await?;
+    let waiting = spinner("waiting for a block");
+    let sponsorship = Sponsorship { enabled: limit > 0, max_per_period: limit };
+    let call = SetSponsorship { datanet: view.id, sponsorship };
+    let included = chain.submit_wait(&call, &key, context.wait()).await?;
+    waiting.finish_and_clear();
+    let text = if limit > 0 {
+        format!("The pot of `{}` pays for up to {limit} calls in a period.", view.name)
+    } else {
+        format!("The pot of `{}` pays for nobody now.", view.name)
+    };
+    Report::new(
+        &json!({
+            "datanet": view.id, "limit": limit, "tx": included.tx, "number": included.number,
+        }),
+        text,
+    )
 }

@@ -9,6 +9,7 @@ use crate::{
     keys::Key,
 };
 use polkadot_sdk::sp_crypto_hashing::blake2_256;
+use rand::Rng;
 use std::{sync::Arc, time::Duration};
 use subxt::{
     config::{
@@ -30,7 +31,7 @@ const FINALITY: Duration = Duration::from_secs(300);
 /// Blocks for which a signed transaction is valid.
 const MORTALITY: u64 = 64;
 /// How often a transaction is signed anew when another one took its nonce.
-const NONCE_ATTEMPTS: u32 = 4;
+const NONCE_ATTEMPTS: u32 = 10;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,10 @@ impl Chain {
                 }
                 Err(error) if ChainError::is_nonce_conflict(&error) && attempt < NONCE_ATTEMPTS => {
                     tracing::debug!(call = data.call(), %error, "signing anew");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    // Others sign for the same account: a pause of random length lets one of them
+                    // go first.
+                    let pause = rand::thread_rng().gen_range(100..800);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
                     attempt += 1;
                 }
                 Err(error) => return Err(error),

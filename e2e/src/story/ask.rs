@@ -196,7 +196,7 @@ fn question(prompt: &str) -> Question {
         model: MODEL.into(),
         prompt: prompt.into(),
         system: None,
-        max_tokens: 64,
+        max_tokens: 80,
         temperature: 0.0,
         seed: None,
     }

@@ -54,7 +54,7 @@ impl Story {
             let shard = examples().join(format!("shard-{n}.jsonl"));
             let shard = shard.to_str().context("the checkout's path is not UTF-8")?;
             let pushed = cli.run(&["datanet", "push", DATANET, shard]).await?;
-            let id = ContributionId(number(&pushed, "/contribution")?);
+            let id = ContributionId(number(&pushed, "/contribution/id")?);
             let view = self.stack.chain.datanets().contribution(id).await?;
             let view = view.context("the contribution is not on chain")?;
             let balance = self.stack.chain.balance(&view.payout).await?;

@@ -54,7 +54,7 @@ impl Plan {
     /// The demo: everything.
     pub fn demo() -> Self {
         Self {
-            epochs: 30,
+            epochs: 12,
             batch: 32,
             lr_nano: 4_000_000,
             rank: 16,

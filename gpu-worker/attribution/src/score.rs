@@ -102,9 +102,9 @@ impl Index {
 /// Never wraps: at most 2¹⁶ products of at most 127², below 2³¹. Said without checks, because this
 /// is where all the time goes.
 fn dot(x: &[i8], y: &[i8]) -> i32 {
-    x.iter().zip(y).fold(0i32, |sum, (x, y)| {
-        sum.wrapping_add(i32::from(*x).wrapping_mul(i32::from(*y)))
-    })
+    x.iter()
+        .zip(y)
+        .fold(0i32, |sum, (x, y)| sum.wrapping_add(i32::from(*x).wrapping_mul(i32::from(*y))))
 }
 
 fn scaled(product: i32, scale: u32) -> i128 {

@@ -41,7 +41,7 @@ pub enum WorkerError {
     #[error("no model `{0}` is served here; GET /v1/models lists what is")]
     UnknownModel(String),
     /// The model's owner asks no price, so that nobody can buy an answer.
-    #[error("model `{0}` is not listed on the market; its owner lists it with `tributary model list-price`")]
+    #[error("model `{0}` is not listed on the market; its owner lists it with `tributary model list-for-sale`")]
     NotListed(String),
     /// There is nothing at this address.
     #[error("{0}")]

@@ -172,7 +172,7 @@ impl Runner {
             self.step(job.id, JobStep::Claiming, None, "")?;
             if let Err(error) = self.chain.claim(job.id).await {
                 let now = self.chain.job(job.id).await?;
-                if !now.as_ref().is_some_and(|job| self.holds(job).is_some()) {
+                if now.as_ref().is_none_or(|job| self.holds(job).is_none()) {
                     info!(job = job.id.0, %error, "the lease was not given");
                     self.journal.forget_job(job.id)?;
                     if error.is_passing() {

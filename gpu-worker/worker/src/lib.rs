@@ -23,5 +23,6 @@ pub mod metrics;
 pub mod progress;
 pub mod service;
 pub mod settle;
+mod training;
 
 pub use error::{Result, WorkerError};

@@ -1,7 +1,7 @@
 //! `tributary-worker`: reads its configuration, and runs until it is told to stop.
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 use tributary_worker::{config::Config, service};
 
@@ -11,7 +11,11 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,subxt=warn,jsonrpsee=warn"));
     // Standard output carries the URL alone.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match service::run(config, told_to_stop()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -33,10 +33,13 @@ pub struct JobProgress {
     pub note: String,
 }
 
+/// When training began in this process, and at which step.
+type Began = Option<(Instant, u32)>;
+
 /// The jobs of this worker.
 #[derive(Clone, Default)]
 pub struct JobBoard {
-    jobs: Arc<Mutex<BTreeMap<JobId, (JobProgress, Option<(Instant, u32)>)>>>,
+    jobs: Arc<Mutex<BTreeMap<JobId, (JobProgress, Began)>>>,
 }
 
 impl JobBoard {
@@ -69,11 +72,7 @@ impl JobBoard {
         });
     }
 
-    fn change(
-        &self,
-        job: JobId,
-        apply: impl FnOnce(&mut JobProgress, &mut Option<(Instant, u32)>),
-    ) {
+    fn change(&self, job: JobId, apply: impl FnOnce(&mut JobProgress, &mut Began)) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.len() >= MAX_REMEMBERED && !jobs.contains_key(&job) {
             jobs.pop_first();

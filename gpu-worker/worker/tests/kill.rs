@@ -74,7 +74,7 @@ fn a_killed_worker_loses_nothing_and_pays_nothing_twice() {
             .spawn()
             .unwrap();
         // A different moment each time; late enough to come further than the last one.
-        let moment = Duration::from_millis(60 + (kills * 37) % 140 + kills);
+        let moment = Duration::from_millis(60 + (kills * 37) % 140 + kills * 6);
         let since = Instant::now();
         while since.elapsed() < moment {
             if process.try_wait().unwrap().is_some() {

@@ -14,6 +14,10 @@ use std::{
 
 use serde_json::{json, Value};
 
+/// How long a node may take to start: it compiles the runtime first, which a busy machine does
+/// slowly.
+const START_LIMIT: Duration = Duration::from_secs(240);
+
 /// The node's binary, ready to be given arguments.
 pub fn node() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tributary-node"))
@@ -55,11 +59,11 @@ impl Running {
                 }
             }
         });
-        match receive.recv_timeout(Duration::from_secs(60)) {
+        match receive.recv_timeout(START_LIMIT) {
             Ok(rpc) => Self { child, rpc },
             Err(_) => {
                 let _ = child.kill();
-                panic!("the log named no RPC address within a minute");
+                panic!("the log named no RPC address within {START_LIMIT:?}");
             }
         }
     }
@@ -89,7 +93,11 @@ impl Running {
 
     /// The number of the block that `method` names.
     pub fn height(&self, method: &str) -> Option<u64> {
-        let hash = self.call(method, json!([])).ok()?;
+        self.number_of(&self.call(method, json!([])).ok()?)
+    }
+
+    /// The number of the block with this hash.
+    pub fn number_of(&self, hash: &Value) -> Option<u64> {
         let header = self.call("chain_getHeader", json!([hash])).ok()?;
         u64::from_str_radix(header["number"].as_str()?.trim_start_matches("0x"), 16).ok()
     }

@@ -1,6 +1,7 @@
 //! A chain in a test: blocks are made and executed as the node does it.
 
 use codec::Encode;
+use frame_support::storage::{with_transaction_unchecked, TransactionOutcome};
 use polkadot_sdk::*;
 use sp_consensus_babe::{
     digests::{PreDigest, SecondaryPlainPreDigest},
@@ -18,8 +19,9 @@ use sp_runtime::{
 
 use super::externalities;
 use crate::{
-    constants::time::SLOT_DURATION, Block, Executive, Header, InherentDataExt, RuntimeCall,
-    Signature, SignedPayload, System, TxExtension, UncheckedExtrinsic,
+    constants::time::{EPOCH_DURATION_IN_SLOTS, SLOT_DURATION},
+    Block, Executive, Header, InherentDataExt, RuntimeCall, Signature, SignedPayload, System,
+    TxExtension, UncheckedExtrinsic,
 };
 
 /// A slot that begins well after the Unix epoch.
@@ -59,7 +61,16 @@ impl Chain {
     }
 
     /// Makes the next block with the inherents and `transactions`, which must all succeed.
+    ///
+    /// A session's first block has no room for transactions, since the change of the session is
+    /// counted as a whole block's weight; they go into the one after it.
     pub fn block(&mut self, transactions: Vec<UncheckedExtrinsic>) -> Block {
+        if !transactions.is_empty()
+            && self.head.0 > 0
+            && self.head.0.is_multiple_of(EPOCH_DURATION_IN_SLOTS)
+        {
+            self.block(vec![]);
+        }
         let opening = self.opening();
         let block = self.ext.execute_with(|| {
             Executive::initialize_block(&opening);
@@ -105,11 +116,18 @@ impl Chain {
         self.block(vec![transaction]);
     }
 
-    /// What the pool would say of a transaction that came from outside.
+    /// What the pool would say of a transaction that came from outside. As in a node, nothing of
+    /// the check stays in the state.
     pub fn validate(&mut self, transaction: &UncheckedExtrinsic) -> TransactionValidity {
         let head = self.head.1;
         self.ext.execute_with(|| {
-            Executive::validate_transaction(TransactionSource::External, transaction.clone(), head)
+            with_transaction_unchecked(|| {
+                TransactionOutcome::Rollback(Executive::validate_transaction(
+                    TransactionSource::External,
+                    transaction.clone(),
+                    head,
+                ))
+            })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What holds across pallets.
 
-use frame_support::traits::{Get, InstanceFilter};
+use frame_support::traits::InstanceFilter;
 use pallet_referenda::TracksInfo;
 use polkadot_sdk::*;
 
