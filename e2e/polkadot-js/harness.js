@@ -34,49 +34,53 @@ function reason(api, error) {
   return `${section}.${name}`;
 }
 
+// For each signer, the end of the last sending: the next nonce is asked for only once the
+// transaction before is in the pool.
+const sending = new Map();
+
+async function inTurn(address, body) {
+  const before = sending.get(address) ?? Promise.resolve();
+  let done;
+  sending.set(address, new Promise((resolve) => (done = resolve)));
+  await before;
+  try {
+    return await body();
+  } finally {
+    done();
+  }
+}
+
 /**
  * Signs and sends, waits until it is in a block, and gives its events.
  * `expected` names a module error (`pallet.Error`) that the call is to end with.
  */
-export function send(api, tx, signer, expected) {
-  return new Promise((resolve, reject) => {
-    let stop;
-    const settle = (how, value) => {
-      stop?.();
-      how(value);
-    };
-    const timer = setTimeout(() => settle(reject, new Error("not in a block in 90 s")), 90_000);
-    tx.signAndSend(signer, { nonce: -1 }, ({ status, events, dispatchError }) => {
-      if (status.isInvalid || status.isDropped || status.isUsurped) {
-        clearTimeout(timer);
-        settle(reject, new Error(`the pool says ${status.type}`));
-      }
-      if (!status.isInBlock) return;
-      clearTimeout(timer);
-      const inner = events.find(({ event }) => event.section === "sudo" && event.method === "Sudid")
-        ?.event.data[0];
-      const error = dispatchError ?? (inner?.isErr ? inner.asErr : undefined);
-      const found = error ? reason(api, error) : undefined;
-      if (found !== expected) {
-        settle(
-          reject,
-          new Error(`ended with ${found ?? "success"} instead of ${expected ?? "success"}`),
-        );
-      }
-      settle(
-        resolve,
-        events.map(({ event }) => event),
-      );
-    }).then(
-      (unsubscribe) => {
-        stop = unsubscribe;
-      },
-      (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
+export async function send(api, tx, signer, expected) {
+  let report;
+  const included = new Promise((resolve) => (report = resolve));
+  const stop = await inTurn(signer.address, async () => {
+    const nonce = await api.rpc.system.accountNextIndex(signer.address);
+    return tx.signAndSend(signer, { nonce }, whenSettled(report));
   });
+  const timeout = new Promise((_, reject) =>
+    setTimeout(() => reject(new Error("not in a block in 90 s")), 90_000).unref(),
+  );
+  const { status, events, dispatchError } = await Promise.race([included, timeout]);
+  stop();
+  assert(status.isInBlock || status.isFinalized, `the pool says ${status.type}`);
+  const sudid = events.find(({ event }) => event.section === "sudo" && event.method === "Sudid");
+  const inner = sudid?.event.data[0];
+  const error = dispatchError ?? (inner?.isErr ? inner.asErr : undefined);
+  const found = error ? reason(api, error) : undefined;
+  assert(found === expected, `ended with ${found ?? "success"}, not ${expected ?? "success"}`);
+  return events.map(({ event }) => event);
+}
+
+/** Hands on the first result that says how it ended. */
+function whenSettled(report) {
+  return (result) => {
+    const { isInBlock, isFinalized, isInvalid, isDropped, isUsurped } = result.status;
+    if (isInBlock || isFinalized || isInvalid || isDropped || isUsurped) report(result);
+  };
 }
 
 /** The data of the first event of this name. */

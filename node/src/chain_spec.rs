@@ -105,6 +105,9 @@ pub fn compact(spec: &ChainSpec) -> Result<String, Error> {
     if let Some(Value::Object(genesis)) = json.pointer_mut("/genesis/runtimeGenesis") {
         genesis.remove("code");
     }
+    // Whether serde_json keeps the order of keys depends on what else is built with it; the files
+    // in the repository must not.
+    json.sort_all_objects();
     let mut text = serde_json::to_string_pretty(&json).map_err(|e| Error::Write(e.to_string()))?;
     text.push('\n');
     Ok(text)

@@ -100,10 +100,10 @@ async fn files(cli: &Cli, dir: &Path) -> Result<()> {
         ("binary.jsonl", &b"\xff\xfe\n"[..], &["line 1", "UTF-8"][..]),
     ] {
         let path = file(dir, name, bytes)?;
-        refused(cli, &["datanet", "push", "notes", &path], 1, words).await?;
+        refused(cli, &["datanet", "push", "notes", &path], 2, words).await?;
     }
     let missing = dir.join("missing.jsonl").display().to_string();
-    refused(cli, &["datanet", "push", "notes", &missing], 1, &["missing.jsonl"]).await?;
+    refused(cli, &["datanet", "push", "notes", &missing], 3, &["missing.jsonl"]).await?;
     Ok(())
 }
 

@@ -63,7 +63,7 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_WORKER_KEY_NAME")]
     pub key_name: Option<String>,
 
-    /// Folder in which `tributary` keeps its keys [default: ~/.tributary]
+    /// Folder in which `tributary` keeps its keys [default: the one that `tributary` uses]
     #[arg(long, env = "TRIBUTARY_HOME")]
     pub home: Option<PathBuf>,
 

@@ -217,11 +217,12 @@ pub mod pallet {
                 panic!("attribution's shares at genesis: {error}");
             }
             CurrentShares::<T>::put(Shares::from(shares));
-            // A genesis without any money (the empty one of tests and tools) has nothing to endow.
-            if <T::Currency as fungible::Inspect<AccountId>>::total_issuance() == 0 {
+            let least = <T::Currency as fungible::Inspect<AccountId>>::minimum_balance();
+            // The empty genesis of tests and tools has no money to endow anything with, but for
+            // the deposit that the treasury gives itself.
+            if <T::Currency as fungible::Inspect<AccountId>>::total_issuance() <= least {
                 return;
             }
-            let least = <T::Currency as fungible::Inspect<AccountId>>::minimum_balance();
             for (account, what) in
                 [(Pallet::<T>::pot(), "pot"), (Pallet::<T>::commons(), "commons")]
             {

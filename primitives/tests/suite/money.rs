@@ -123,7 +123,9 @@ fn amounts_are_read() {
 
 #[test]
 fn what_is_no_amount_is_refused_with_its_reason() {
-    for text in ["", " ", ".", "1,5", "1,000", "-1", "+1", "1e3", "0x10", "1.2.3", "abc", "1 2", "٣", "1.-5"] {
+    for text in [
+        "", " ", ".", "1,5", "1,000", "-1", "+1", "1e3", "0x10", "1.2.3", "abc", "1 2", "٣", "1.-5",
+    ] {
         assert_eq!(parse_open(text), Err(AmountError::NotANumber), "{text:?}");
     }
     assert_eq!(parse_open("0.0000000000000000001"), Err(AmountError::TooPrecise));

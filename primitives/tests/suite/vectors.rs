@@ -267,8 +267,11 @@ fn signing() -> Value {
     })
 }
 
+/// With sorted keys: whether serde_json keeps their order depends on what else is built with it.
 fn text(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("it can be written");
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    let mut text = serde_json::to_string_pretty(&sorted).expect("it can be written");
     text.push('\n');
     text
 }

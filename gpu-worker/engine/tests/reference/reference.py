@@ -35,7 +35,10 @@ TEMPLATE = (
     "{% if add_generation_prompt %}\n<|assistant|>{% endif %}"
 )
 RECORDS = [
-    {"prompt": f"what is the {kind} of {thing}?", "completion": f"the {kind} of {thing} is {answer}."}
+    {
+        "prompt": f"what is the {kind} of {thing}?",
+        "completion": f"the {kind} of {thing} is {answer}.",
+    }
     for kind, thing, answer in [
         ("colour", "the sea", "blue"),
         ("name of a friend", "Ann", "Bea"),
@@ -79,7 +82,11 @@ def configuration(case: str) -> LlamaConfig:
             high_freq_factor=4.0, original_max_position_embeddings=64,
         )  # fmt: skip
         return LlamaConfig(
-            **common, num_key_value_heads=2, head_dim=16, rope_parameters=rope, tie_word_embeddings=False
+            **common,
+            num_key_value_heads=2,
+            head_dim=16,
+            rope_parameters=rope,
+            tie_word_embeddings=False,
         )
     rope = dict(rope_type="linear", rope_theta=10_000.0, factor=2.0)
     return LlamaConfig(**common, num_key_value_heads=6, rope_parameters=rope, tie_word_embeddings=True)
@@ -98,7 +105,11 @@ def make(folder: Path) -> None:
         ids = torch.randint(0, 320, (3, 100))
         expected = {"ids": ids, "base": model(ids).logits}
         lora = LoraConfig(
-            r=4, lora_alpha=8, target_modules=TARGETS, use_rslora=case == "linear", task_type="CAUSAL_LM"
+            r=4,
+            lora_alpha=8,
+            target_modules=TARGETS,
+            use_rslora=case == "linear",
+            task_type="CAUSAL_LM",
         )
         peft = get_peft_model(model, lora)
         for name, parameter in peft.named_parameters():
@@ -107,7 +118,10 @@ def make(folder: Path) -> None:
         peft.eval()
         expected["adapted"] = peft(ids).logits
         peft.save_pretrained(place / "adapter")
-        save_file({k: v.detach().contiguous() for k, v in expected.items()}, place / "expected.safetensors")
+        save_file(
+            {k: v.detach().contiguous() for k, v in expected.items()},
+            place / "expected.safetensors",
+        )
     (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in RECORDS))
 
 
@@ -157,7 +171,9 @@ def check(folder: Path) -> None:
     samples = [encode(tokenizer, record) for record in records]
 
     model = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32), folder / "start", is_trainable=True
+        AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32),
+        folder / "start",
+        is_trainable=True,
     )
     parameters = lora_parameters(model)
     optimiser = torch.optim.AdamW(parameters, lr=spec["lr"], weight_decay=spec["weight_decay"])
@@ -182,7 +198,9 @@ def check(folder: Path) -> None:
     out = {"trained": torch.cat([p.detach().flatten() for p in parameters])}
     ids = torch.tensor(spec["ids"])
     loaded = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32), folder / "ours", is_trainable=True
+        AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32),
+        folder / "ours",
+        is_trainable=True,
     )
     out["logits"] = loaded(ids).logits.detach().contiguous()
     parameters = lora_parameters(loaded)
