@@ -1,4 +1,4 @@
-# demo · test · bench · lint · fmt: each sets up what it needs first.
+# demo · test · lint · fmt: each sets up what it needs first.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ FEATURES := tributary-node/fast-runtime,tributary-runtime/fast-runtime
 SELECT := --workspace --exclude tributary-zombienet --profile $(PROFILE) --features $(FEATURES)
 ENV := source scripts/env.sh
 
-.PHONY: help setup build demo test test-network lint fmt bench specs vectors clean-cache
+.PHONY: help setup build demo test test-network lint fmt specs vectors
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -47,3 +47,6 @@ fmt: ## formats everything
 
 specs: build ## writes chain-specs/ again from what the node exports
 	@$(ENV); TRIBUTARY_UPDATE_SPECS=1 cargo test $(SELECT) --locked -p tributary-node --test chain_specs
+
+vectors: setup ## writes primitives/vectors/ again from what the code gives
+	@$(ENV); cargo test $(SELECT) --locked --test suite -- --ignored write_the_vectors
