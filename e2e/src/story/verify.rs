@@ -64,7 +64,6 @@ impl Story {
             format!("{} in accounts, {} issued", all.accounts, all.issuance),
             "equal",
         );
-        // Read in one breath, so that no block can fall between.
         let supply = self.stack.chain.token().supply().await?;
         let before = self.facts.supply.clone().context("the supply before is unknown")?;
         let expected =
