@@ -9,8 +9,11 @@ FEATURES := tributary-node/fast-runtime,tributary-runtime/fast-runtime
 # zombienet-sdk takes ten minutes to compile and is built by test-network alone.
 SELECT := --workspace --exclude tributary-zombienet --profile $(PROFILE) --features $(FEATURES)
 ENV := source scripts/env.sh
+# npm's own starter exits with 0 whatever forge says.
+FORGE := bin/forge
+PROFILE_FUZZ ?= lite
 
-.PHONY: help setup build demo test test-network lint fmt specs vectors
+.PHONY: help setup contracts build demo test test-contracts test-network lint lint-contracts fmt l1 specs vectors
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -18,35 +21,53 @@ help: ## this list
 setup: ## installs what is missing (asks nothing, does nothing twice)
 	@scripts/bootstrap.sh
 
-build: setup ## node, worker, tools and tests
+contracts: setup ## the Solidity contracts
+	@cd bridge/contracts && $(FORGE) build --quiet
+
+build: contracts ## contracts, node, worker, relayer, tools and tests
 	@$(ENV); cargo build $(SELECT) --all-targets --locked
 
 demo: build ## the main job, from data to payout (KEEP=1 leaves it running)
 	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-demo" $(if $(KEEP),--keep)
 
 test: build ## every test
-	@$(ENV); cargo test $(SELECT) --locked
+	@cd bridge/contracts && FOUNDRY_PROFILE=$(PROFILE_FUZZ) $(FORGE) test --summary
+	@npm run --silent --prefix bridge test:viem
+	@$(ENV); cargo test $(SELECT) --locked --no-fail-fast
 	@python3 examples/defi-exploits/build.py --check
 
-test-network: setup ## two validators under zombienet, and a worker on the second
+test-contracts: contracts ## the Solidity contracts alone (PROFILE_FUZZ=lite, ci or ciheavy)
+	@cd bridge/contracts && FOUNDRY_PROFILE=$(PROFILE_FUZZ) $(FORGE) test
+
+test-network: contracts ## two validators under zombienet, and a worker on the second
 	@$(ENV); cargo build $(SELECT) --all-targets --locked
 	@$(ENV); cargo test -p tributary-zombienet --profile $(PROFILE) --locked -- --nocapture
 
-lint: ## formatters and linters, without changing anything
+lint: contracts ## formatters and linters, without changing anything
 	@scripts/bootstrap.sh lint
 	@$(ENV); cargo fmt --all --check
-	@$(ENV); cargo clippy $(SELECT) --all-targets --locked -- -D warnings
+	@$(ENV); cargo build $(SELECT) --all-targets --locked --message-format json-render-diagnostics | python3 scripts/no_warnings.py
 	@$(ENV); ruff check --quiet . && ruff format --check --quiet .
+	@cd bridge/contracts && $(FORGE) fmt --check
 	@shellcheck scripts/*.sh .ci/run
 	@npm run --silent --prefix e2e/polkadot-js lint
+
+lint-contracts: contracts ## slither and halmos on the contracts
+	@$(ENV); bridge/contracts/lint.sh
 
 fmt: ## formats everything
 	@scripts/bootstrap.sh lint
 	@$(ENV); cargo fmt --all
+	@cd bridge/contracts && $(FORGE) fmt
 	@$(ENV); ruff check --quiet --fix . && ruff format --quiet .
+
+L1_CONFIG ?= bridge/deploy.dev.json
+l1: build ## the bridge's contracts on TRIBUTARY_L1_RPC (paid by TRIBUTARY_L1_KEY_FILE); addresses to l1.json
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-relayer" deploy --config $(L1_CONFIG)
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-relayer" configure
 
 specs: build ## writes chain-specs/ again from what the node exports
 	@$(ENV); TRIBUTARY_UPDATE_SPECS=1 cargo test $(SELECT) --locked -p tributary-node --test chain_specs
 
-vectors: setup ## writes primitives/vectors/ again from what the code gives
-	@$(ENV); cargo test $(SELECT) --locked --test suite -- --ignored write_the_vectors
+vectors: setup ## writes the vectors of primitives and contracts again from what the code gives
+	@$(ENV); cargo test $(SELECT) --locked --lib --test suite -- --ignored write_the_vectors

@@ -65,14 +65,15 @@ rust_toolchain() {
 		say "adding the standard library's source"
 		rustup component add --toolchain "$toolchain" rust-src >/dev/null 2>&1 || fail "rustup could not add rust-src"
 	}
-	[ "${1:-}" = lint ] || return 0
-	local component
-	for component in rustfmt clippy; do
-		rustup component list --toolchain "$toolchain" --installed | grep -q "^$component" || {
-			say "adding $component"
-			rustup component add --toolchain "$toolchain" "$component" >/dev/null 2>&1
-		}
-	done
+	# The compiler of our own crates: see scripts/env.sh.
+	[ -x "$sysroot/bin/clippy-driver" ] || {
+		say "adding clippy"
+		rustup component add --toolchain "$toolchain" clippy >/dev/null 2>&1 || fail "rustup could not add clippy"
+	}
+	[ "${1:-}" != lint ] || [ -x "$sysroot/bin/rustfmt" ] || {
+		say "adding rustfmt"
+		rustup component add --toolchain "$toolchain" rustfmt >/dev/null 2>&1 || fail "rustup could not add rustfmt"
+	}
 }
 
 # A stamp holds the digest of what was installed, so that a change of the list installs again.
@@ -104,3 +105,4 @@ system_packages "${1:-}"
 rust_toolchain "${1:-}"
 python_venv
 npm_packages e2e/polkadot-js
+npm_packages bridge

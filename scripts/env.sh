@@ -10,3 +10,8 @@ export PATH="$TRIBUTARY_VENV/bin:$HOME/.cargo/bin:$PATH"
 torch_lib=$(echo "$TRIBUTARY_VENV"/lib/python3*/site-packages/torch/lib)
 export LD_LIBRARY_PATH="$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 unset torch_lib
+# Our own crates are always compiled by clippy's driver: it is rustc with more warnings, so that
+# linting needs no pass of its own over a thousand dependencies. `make lint` looks at the warnings.
+clippy=$(rustc --print sysroot 2>/dev/null)/bin/clippy-driver
+if [ -x "$clippy" ]; then export RUSTC_WORKSPACE_WRAPPER="$clippy"; fi
+unset clippy

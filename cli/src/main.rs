@@ -58,6 +58,9 @@ enum Command {
     Transfer(commands::account::TransferArgs),
     /// How much OPEN there is and may be
     Supply,
+    /// Move OPEN between the chain and Ethereum
+    #[command(subcommand)]
+    Bridge(commands::bridge::BridgeCommand),
     /// Submit encoded calls, find transactions
     #[command(subcommand)]
     Tx(commands::tx::TxCommand),
@@ -73,8 +76,8 @@ enum Command {
 
 async fn run(command: Command, context: &Context) -> Result<Report> {
     use commands::{
-        account, channel, chat, contribution, datanet, earnings, job, key, model, train, tx,
-        verify, worker,
+        account, bridge, channel, chat, contribution, datanet, earnings, job, key, model, train,
+        tx, verify, worker,
     };
     match command {
         Command::Key(command) => key::run(command, context),
@@ -91,6 +94,7 @@ async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Balance(args) => account::balance(args, context).await,
         Command::Transfer(args) => account::transfer(args, context).await,
         Command::Supply => account::supply(context).await,
+        Command::Bridge(command) => bridge::run(command, context).await,
         Command::Tx(command) => tx::run(command, context).await,
         Command::Verify(command) => verify::run(command, context).await,
         // Written before anything is opened.

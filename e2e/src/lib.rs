@@ -5,6 +5,7 @@
 //! different lengths.
 
 pub mod cli;
+pub mod l1;
 pub mod ledger;
 pub mod measure;
 pub mod process;

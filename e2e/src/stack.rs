@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Cli,
+    l1::Anvil,
     process::{checkout, free_port, program, Process},
 };
 use anyhow::{Context, Result};
@@ -25,6 +26,11 @@ pub struct Node {
 impl Node {
     /// Starts `tributary-node --dev` with temporary state, and waits until its RPC answers.
     pub async fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same, with further arguments.
+    pub async fn start_with(dir: &Path, arguments: &[String]) -> Result<Self> {
         let (rpc, p2p) = (free_port()?, free_port()?);
         let mut process = Process::start(
             "the node",
@@ -32,7 +38,8 @@ impl Node {
                 .args(["--dev", "--tmp", "--no-mdns", "--no-prometheus", "--no-telemetry"])
                 .arg(format!("--rpc-port={rpc}"))
                 .arg(format!("--listen-addr=/ip4/127.0.0.1/tcp/{p2p}"))
-                .arg("--rpc-max-connections=256"),
+                .arg("--rpc-max-connections=256")
+                .args(arguments),
             dir.join("node.log"),
         )?;
         let address = format!("127.0.0.1:{rpc}");
@@ -143,6 +150,16 @@ impl Stack {
         let node = Node::start(&dir).await?;
         let worker_node = node.ws.clone();
         Self::on(dir, node, worker_node).await
+    }
+
+    /// The same, with a local Ethereum that the node follows.
+    pub async fn start_beside_ethereum(dir: &Path) -> Result<(Self, Anvil)> {
+        let dir = empty(dir)?;
+        let anvil = Anvil::start(&dir, 1).await?;
+        let follow = [format!("--l1-rpc={}", anvil.http), "--l1-poll-ms=500".into()];
+        let node = Node::start_with(&dir, &follow).await?;
+        let worker_node = node.ws.clone();
+        Ok((Self::on(dir, node, worker_node).await?, anvil))
     }
 
     /// Uses nodes that somebody else runs: people talk to one, the worker to another.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use polkadot_sdk::*;
 use sc_cli::RunCmd;
 
+use crate::l1::L1Params;
+
 #[derive(Debug, clap::Parser)]
 pub struct Cli {
     #[command(subcommand)]
@@ -12,6 +14,9 @@ pub struct Cli {
 
     #[clap(flatten)]
     pub run: RunCmd,
+
+    #[clap(flatten)]
+    pub l1: L1Params,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -47,6 +47,7 @@ impl SubstrateCli for Cli {
 /// Parses the command line and runs it to its end.
 pub fn run() -> sc_cli::Result<()> {
     let cli = Cli::from_args();
+    let l1 = cli.l1.check().map_err(|e| sc_cli::Error::Input(e.to_string()))?;
 
     match &cli.subcommand {
         Some(Subcommand::Key(cmd)) => cmd.run(&cli),
@@ -64,7 +65,7 @@ pub fn run() -> sc_cli::Result<()> {
             let runner = cli.create_runner(cmd)?;
             runner.async_run(|mut config| {
                 let PartialComponents { client, task_manager, import_queue, .. } =
-                    service::new_partial(&mut config)?;
+                    service::new_partial(&mut config, &l1)?;
                 Ok((cmd.run(client, import_queue), task_manager))
             })
         }
@@ -72,7 +73,7 @@ pub fn run() -> sc_cli::Result<()> {
             let runner = cli.create_runner(cmd)?;
             runner.async_run(|mut config| {
                 let PartialComponents { client, task_manager, .. } =
-                    service::new_partial(&mut config)?;
+                    service::new_partial(&mut config, &l1)?;
                 Ok((cmd.run(client, config.database), task_manager))
             })
         }
@@ -80,7 +81,7 @@ pub fn run() -> sc_cli::Result<()> {
             let runner = cli.create_runner(cmd)?;
             runner.async_run(|mut config| {
                 let PartialComponents { client, task_manager, .. } =
-                    service::new_partial(&mut config)?;
+                    service::new_partial(&mut config, &l1)?;
                 Ok((cmd.run(client, config.chain_spec), task_manager))
             })
         }
@@ -88,7 +89,7 @@ pub fn run() -> sc_cli::Result<()> {
             let runner = cli.create_runner(cmd)?;
             runner.async_run(|mut config| {
                 let PartialComponents { client, task_manager, import_queue, .. } =
-                    service::new_partial(&mut config)?;
+                    service::new_partial(&mut config, &l1)?;
                 Ok((cmd.run(client, import_queue), task_manager))
             })
         }
@@ -100,7 +101,7 @@ pub fn run() -> sc_cli::Result<()> {
             let runner = cli.create_runner(cmd)?;
             runner.async_run(|mut config| {
                 let PartialComponents { client, task_manager, backend, .. } =
-                    service::new_partial(&mut config)?;
+                    service::new_partial(&mut config, &l1)?;
                 // The consensus protocols keep notes of their own, which go back too.
                 let revert_consensus =
                     Box::new(|client: Arc<service::FullClient>, backend, blocks| {
@@ -118,7 +119,7 @@ pub fn run() -> sc_cli::Result<()> {
         None => {
             let runner = cli.create_runner(&cli.run)?;
             runner.run_node_until_exit(|config| async move {
-                service::new_full(config).map_err(sc_cli::Error::Service)
+                service::new_full(config, &l1).map_err(sc_cli::Error::Service)
             })
         }
     }

@@ -1,5 +1,7 @@
 //! The RPC methods beside those that every node of the SDK has.
 
+mod settlement;
+
 use std::sync::Arc;
 
 use jsonrpsee::RpcModule;
@@ -25,6 +27,8 @@ use sp_consensus_beefy::ecdsa_crypto::AuthorityId as BeefyId;
 use sp_keystore::KeystorePtr;
 use substrate_frame_rpc_system::{System, SystemApiServer};
 use tributary_runtime::{opaque::Block, BlockNumber, Hash};
+
+use settlement::{Settlement, SettlementRpcServer};
 
 use crate::service::{FullBackend, FullClient, FullPool, FullSelectChain};
 
@@ -110,7 +114,8 @@ pub fn create_full(deps: FullDeps) -> Result<RpcModule<()>, Error> {
         .into_rpc(),
     )?;
     let offchain = backend.offchain_storage().ok_or(Error::NoOffchainStorage)?;
-    io.merge(Mmr::new(client, offchain).into_rpc())?;
+    io.merge(Mmr::new(client.clone(), offchain).into_rpc())?;
+    io.merge(Settlement::new(client, backend).into_rpc())?;
 
     Ok(io)
 }

@@ -50,3 +50,22 @@ fn json_that_is_no_chain_is_refused() {
         stderr_of_failure(&["export-chain-spec", "--chain", path.to_str().expect("it is text")]);
     assert!(error.contains("does not describe a chain"), "{error}");
 }
+
+#[test]
+fn an_endpoint_that_is_none_is_named() {
+    let error = stderr_of_failure(&["--dev", "--l1-rpc", "ftp://ethereum.example"]);
+    assert!(error.contains("--l1-rpc") && error.contains("ftp://"), "{error}");
+}
+
+#[test]
+fn an_agreement_of_more_endpoints_than_there_are_is_refused() {
+    let error =
+        stderr_of_failure(&["--dev", "--l1-rpc", "http://ethereum.example", "--l1-agree", "2"]);
+    assert!(error.contains("--l1-agree 2"), "{error}");
+}
+
+#[test]
+fn an_agreement_without_endpoints_is_refused() {
+    let error = stderr_of_failure(&["--dev", "--l1-agree", "1"]);
+    assert!(error.contains("--l1-rpc"), "{error}");
+}

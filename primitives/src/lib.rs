@@ -5,8 +5,9 @@
 //!
 //! Rules that hold everywhere in this crate:
 //!
-//! - What only the chain checks is hashed with blake2-256; blobs are named by sha2-256.
-//! - Every tree separates its domains (`0x00` leaf, `0x01` node, `0x02` root) and binds its leaf
+//! - What only the chain checks is hashed with blake2-256; blobs are named by sha2-256; what Ethereum
+//!   checks is hashed with keccak-256 ([`bridge`]).
+//! - Every tree of its own separates its domains (`0x00` leaf, `0x01` node, `0x02` root) and binds its leaf
 //!   count, so that a proof has exactly one reading.
 //! - Everything signed begins with a domain tag and the genesis hash, so that no signature can be
 //!   replayed as another message or on another chain.
@@ -16,6 +17,7 @@
 
 extern crate alloc;
 
+pub mod bridge;
 pub mod fees;
 pub mod ids;
 pub mod jobs;

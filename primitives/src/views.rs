@@ -426,8 +426,17 @@ views! {
         /// Emitted to validators so far, unclaimed rewards included.
         #[serde(with = "crate::money::as_string")]
         pub emitted: Balance,
-        /// Burnt from fees so far.
+        /// Burnt from fees and by holders so far.
         #[serde(with = "crate::money::as_string")]
         pub burnt: Balance,
+        /// Minted against OPEN locked on Ethereum so far.
+        #[serde(with = "crate::money::as_string")]
+        pub bridged_in: Balance,
+        /// Burnt to be released on Ethereum so far.
+        #[serde(with = "crate::money::as_string")]
+        pub bridged_out: Balance,
+        /// What circulates on Ethereum.
+        #[serde(with = "crate::money::as_string")]
+        pub outside: Balance,
     }
 }

@@ -29,6 +29,7 @@ use sp_runtime::{
 use sp_session::OpaqueGeneratedSessionKeys;
 use sp_version::RuntimeVersion;
 use tributary_primitives::{
+    bridge::{FailedDepositView, SettlementView, Withdrawal},
     log::LogEntry,
     views::{
         BatchView, ChannelView, ContributionView, DatanetView, JobView, ListingView, ModelView,
@@ -41,8 +42,8 @@ use crate::{
     configs::consensus::EpochDuration, genesis_config_presets, AccountId, Attribution,
     AuthorityDiscovery, Babe, Balance, Beefy, BeefyMmrLeaf, Block, BlockNumber, Compute, Datanets,
     Executive, Grandpa, Hash, Header, Historical, InherentDataExt, Marketplace, Mmr, Nonce,
-    Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, Stakes, Staking, System, Token,
-    TransactionPayment, BABE_GENESIS_EPOCH_CONFIG, VERSION,
+    Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, Settlement, Stakes, Staking, System,
+    Token, TransactionPayment, BABE_GENESIS_EPOCH_CONFIG, VERSION,
 };
 
 impl_runtime_apis! {
@@ -543,6 +544,24 @@ impl_runtime_apis! {
 
         fn channels_of(consumer: AccountId) -> Vec<ChannelView> {
             Marketplace::view_channels_of(consumer)
+        }
+    }
+
+    impl decl::SettlementApi<Block> for Runtime {
+        fn state() -> SettlementView {
+            Settlement::view_state()
+        }
+
+        fn withdrawal(index: u32) -> Option<Withdrawal> {
+            Settlement::view_withdrawal(index)
+        }
+
+        fn withdrawal_proof(index: u32, leaf_count: u32) -> Option<[Digest; 32]> {
+            Settlement::view_withdrawal_proof(index, leaf_count)
+        }
+
+        fn failed_deposit(index: u64) -> Option<FailedDepositView> {
+            Settlement::view_failed_deposit(index)
         }
     }
 

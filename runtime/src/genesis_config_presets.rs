@@ -18,6 +18,7 @@ use sp_core::{crypto::get_public_from_string_or_panic, sr25519};
 use sp_genesis_builder::{PresetId, DEV_RUNTIME_PRESET, LOCAL_TESTNET_RUNTIME_PRESET};
 use sp_keyring::Sr25519Keyring;
 use sp_staking::StakerStatus;
+use tributary_primitives::bridge::{L2_NOTES, L2_TELLER};
 
 use crate::{
     configs::{governance::TreasuryAccount, staking::MaxValidators},
@@ -26,7 +27,7 @@ use crate::{
         time::DAYS,
     },
     AccountId, Attribution, Balance, BalancesConfig, BlockNumber, RuntimeGenesisConfig,
-    SessionConfig, SessionKeys, Stakes, StakingConfig, SudoConfig, VestingConfig,
+    SessionConfig, SessionKeys, SettlementConfig, Stakes, StakingConfig, SudoConfig, VestingConfig,
     BABE_GENESIS_EPOCH_CONFIG,
 };
 
@@ -120,6 +121,7 @@ fn genesis(
             slash_reward_fraction: sp_runtime::Perbill::from_percent(10),
         },
         sudo: SudoConfig { key: sudo },
+        settlement: SettlementConfig { dispatchers: vec![L2_NOTES, L2_TELLER] },
     })
 }
 

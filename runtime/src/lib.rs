@@ -24,7 +24,8 @@ use alloc::{borrow::Cow, vec::Vec};
 use polkadot_sdk::*;
 
 pub use apis::{RuntimeApi, RUNTIME_API_VERSIONS};
-pub use configs::{consensus::SessionKeys, mmr::LeafExtra};
+pub use configs::consensus::SessionKeys;
+pub use tributary_primitives::bridge::LeafExtra;
 pub use types::*;
 
 /// The version of the runtime and of what wallets and nodes must agree on with it.
@@ -147,4 +148,6 @@ mod runtime {
     pub type Attribution = pallet_attribution;
     #[runtime::pallet_index(55)]
     pub type Marketplace = pallet_marketplace;
+    #[runtime::pallet_index(56)]
+    pub type Settlement = pallet_settlement;
 }

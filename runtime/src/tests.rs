@@ -7,6 +7,8 @@ mod genesis;
 mod leaf;
 #[cfg(feature = "fast-runtime")]
 mod main_job;
+mod settlement;
+mod vectors;
 mod whole;
 
 use polkadot_sdk::*;

@@ -1,6 +1,8 @@
 //! One file for each theme.
 
 pub mod account;
+pub mod bridge;
+mod bridge_status;
 pub mod channel;
 pub mod chat;
 pub mod contribution;

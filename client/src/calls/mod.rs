@@ -8,6 +8,7 @@ pub mod attribution;
 pub mod compute;
 pub mod datanets;
 pub mod marketplace;
+pub mod settlement;
 pub mod stakes;
 pub mod system;
 pub mod token;

@@ -3,6 +3,7 @@
 mod accounts;
 mod error;
 mod events;
+mod finality;
 mod payload;
 mod reads;
 mod submit;
@@ -10,8 +11,9 @@ mod submit;
 pub use accounts::Balances;
 pub use error::ChainError;
 pub use events::{Event, Included};
+pub use finality::{Justifications, LeafProof};
 pub use payload::CallData;
-pub use reads::{Attribution, Compute, Datanets, Marketplace, Stakes, Token};
+pub use reads::{Attribution, Compute, Datanets, Marketplace, Settlement, Stakes, Token};
 pub use submit::Wait;
 
 use crate::calls::Call;
@@ -69,6 +71,7 @@ pub struct BlockId {
 
 pub(crate) struct Inner {
     pub(crate) url: String,
+    pub(crate) rpc: RpcClient,
     pub(crate) legacy: LegacyRpcMethods<RpcConfigFor<Config>>,
     pub(crate) client: OnlineClient<Config>,
     /// One lock for each account: a nonce is asked for and used by one transaction at a time.
@@ -143,7 +146,8 @@ impl Chain {
             .map_err(|error| error.to_string())?;
         let inner = Inner {
             url: url.into(),
-            legacy: LegacyRpcMethods::new(rpc),
+            legacy: LegacyRpcMethods::new(rpc.clone()),
+            rpc,
             client,
             signing: Mutex::default(),
         };

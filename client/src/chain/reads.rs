@@ -2,13 +2,14 @@
 
 use super::{Chain, ChainError};
 use tributary_primitives::{
+    bridge::{FailedDepositView, SettlementView, Withdrawal},
     log::{self, LogEntry},
     views::{
         BatchView, ChannelView, ContributionView, DatanetView, JobView, ListingView, ModelView,
         PositionView, SharesView, SupplyView, Text, VersionView, WorkerView, MAX_PAGE,
     },
     AccountId, Balance, BatchId, ChannelId, ContributionId, DatanetId, Digest, JobId, ModelId,
-    Subject, VersionRef,
+    Subject, VersionRef, H256,
 };
 
 macro_rules! theme {
@@ -166,4 +167,25 @@ theme! {
     fn channel(id: ChannelId) -> Option<ChannelView>;
     /// Channels that an account pays into.
     fn channels_of(consumer: &AccountId) -> Vec<ChannelView>;
+}
+
+theme! {
+    /// The bridge to Ethereum.
+    settlement Settlement "SettlementApi":
+    /// Contracts, origin, deposits, withdrawals.
+    fn state() -> SettlementView;
+    /// The withdrawal at a position.
+    fn withdrawal(index: u32) -> Option<Withdrawal>;
+    /// The siblings that prove the withdrawal at a position under the root that the tree had with
+    /// `leaf_count` withdrawals.
+    fn withdrawal_proof(index: u32, leaf_count: u32) -> Option<[H256; 32]>;
+    /// The failed deposit at a position, if it can be sent back.
+    fn failed_deposit(index: u64) -> Option<FailedDepositView>;
+}
+
+impl Settlement<'_> {
+    /// The state of the bridge at the end of a block.
+    pub async fn state_at(&self, block: H256) -> Result<SettlementView, ChainError> {
+        self.0.runtime_api_at("SettlementApi_state", &(), Some(block)).await
+    }
 }

@@ -3,11 +3,13 @@
 
 mod ask;
 mod contribute;
+mod ethereum;
 mod settle;
 mod train;
 mod verify;
 
 use crate::{
+    l1::{Bridge, Relayer},
     report::{Report, Transaction},
     stack::Stack,
     teller::Teller,
@@ -48,6 +50,8 @@ pub struct Plan {
     pub quality: bool,
     /// Whether the worker is killed, and started again, while it serves and while it settles.
     pub crash: bool,
+    /// Whether finality is anchored on a local Ethereum, and OPEN goes there and back.
+    pub ethereum: bool,
 }
 
 impl Plan {
@@ -63,6 +67,7 @@ impl Plan {
             off_topic: None,
             quality: true,
             crash: false,
+            ethereum: true,
         }
     }
 
@@ -74,6 +79,7 @@ impl Plan {
             off_topic: Some(2),
             quality: false,
             crash: true,
+            ethereum: false,
             ..Self::demo()
         }
     }
@@ -132,6 +138,7 @@ pub struct Story {
     facts: Facts,
     report: Report,
     report_path: PathBuf,
+    bridge: Option<(Bridge, Relayer)>,
 }
 
 impl Story {
@@ -140,9 +147,16 @@ impl Story {
         let mut teller = Teller::new(!plan.quality);
         teller.act("A chain starts");
         let spinner = teller.wait("starting the node");
-        let stack = Stack::start(dir).await?;
+        if !plan.ethereum {
+            let stack = Stack::start(dir).await?;
+            spinner.finish_and_clear();
+            return Self::open(plan, stack, teller).await;
+        }
+        let (stack, anvil) = Stack::start_beside_ethereum(dir).await?;
         spinner.finish_and_clear();
-        Self::open(plan, stack, teller).await
+        let mut story = Self::open(plan, stack, teller).await?;
+        story.join_ethereum(anvil).await?;
+        Ok(story)
     }
 
     /// Uses what runs already.
@@ -173,7 +187,8 @@ impl Story {
         };
         let report_path = stack.dir.join("report.json");
         let facts = Facts::default();
-        Ok(Self { plan, stack, teller: Some(teller), people, facts, report, report_path })
+        let teller = Some(teller);
+        Ok(Self { plan, stack, teller, people, facts, report, report_path, bridge: None })
     }
 
     /// Tells it up to the registered model.
@@ -190,6 +205,10 @@ impl Story {
         self.ask().await?;
         self.settle().await?;
         self.claim().await?;
+        if self.plan.ethereum {
+            self.anchored().await?;
+            self.out_and_back().await?;
+        }
         self.verify().await
     }
 
@@ -217,16 +236,31 @@ impl Story {
             println!("   RPC:    {}", self.stack.node.ws);
             println!("   worker: {} (OpenAI-compatible, model {MODEL})", worker.url);
             println!("   store:  {}", self.stack.store);
-            println!("   press Ctrl-C to stop both");
+            if let Some((bridge, relayer)) = &self.bridge {
+                println!(
+                    "   Ethereum: {} (addresses in {})",
+                    bridge.anvil.http,
+                    bridge.addresses.display()
+                );
+                println!("   relayer: {}/metrics", relayer.url);
+            }
+            println!("   press Ctrl-C to stop everything");
             tokio::signal::ctrl_c().await?;
         }
         if let Some(worker) = &mut self.stack.worker {
             worker.process.stop(Duration::from_secs(10))?;
         }
+        if let Some((bridge, relayer)) = &mut self.bridge {
+            relayer.process.stop(Duration::from_secs(15))?;
+            bridge.anvil.process.stop(Duration::from_secs(10))?;
+        }
         if let Some(process) = &mut self.stack.node.process {
             process.stop(Duration::from_secs(10))?;
         }
-        println!("   {}", if passed { "everything holds" } else { "something does not hold" });
+        // A story that is not told to its end has checked nothing.
+        if !self.report.checks.is_empty() {
+            println!("   {}", if passed { "everything holds" } else { "something does not hold" });
+        }
         Ok(passed)
     }
 

@@ -4,6 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use polkadot_sdk::*;
+use sc_client_api::BlockchainEvents;
 use sc_consensus_babe::{BabeLink, BabeParams, SlotProportion};
 use sc_consensus_beefy::{BeefyNetworkParams, BeefyParams, BeefyVoterLinks};
 use sc_consensus_grandpa::{GrandpaParams, LinkHalf, SharedVoterState, VotingRulesBuilder};
@@ -25,6 +26,7 @@ use super::{
     partial::{FullBlockImport, JUSTIFICATION_PERIOD},
     FullBackend, FullClient, FullPool, FullSelectChain,
 };
+use crate::l1::{Inherent as L1Inherent, L1};
 
 /// BEEFY signs every eighth block at the latest: a signature costs gas to check, so that there is
 /// no point in one for each block.
@@ -66,6 +68,7 @@ pub struct Parts {
     pub network: Arc<dyn NetworkService>,
     pub sync: Arc<SyncingService<Block>>,
     pub telemetry: Option<TelemetryHandle>,
+    pub l1: Arc<L1>,
     pub settings: Settings,
 }
 
@@ -76,11 +79,29 @@ impl Parts {
     }
 }
 
-/// What a block's author states about the world: the slot and the time.
-pub fn inherents(slot_duration: SlotDuration) -> (SlotProvider, TimestampProvider) {
+/// What a block's author states about the world: the slot, the time, and Ethereum.
+pub type Inherents = (SlotProvider, TimestampProvider, L1Inherent);
+
+/// States slot and time as of now; `l1` is the author's or the importer's view of Ethereum.
+pub fn inherents(slot_duration: SlotDuration, l1: L1Inherent) -> Inherents {
     let timestamp = TimestampProvider::from_system_time();
     let slot = SlotProvider::from_timestamp_and_slot_duration(*timestamp, slot_duration);
-    (slot, timestamp)
+    (slot, timestamp, l1)
+}
+
+/// Follows Ethereum and prepares what this node's blocks say of it. Not essential: a chain without
+/// Ethereum is still a chain.
+pub fn start_l1(parts: &Parts, tasks: &TaskManager) {
+    // Blocks of the initial sync give no notification, so that none of them is prepared for.
+    let new_best = parts
+        .client
+        .import_notification_stream()
+        .filter_map(|block| futures::future::ready(block.is_new_best.then_some(())));
+    tasks.spawn_handle().spawn(
+        "l1-follower",
+        "settlement",
+        parts.l1.clone().follow(parts.settings.role.is_authority(), new_best),
+    );
 }
 
 /// Lets validators find each other's addresses by their keys.
@@ -131,6 +152,7 @@ pub fn start_babe(
         parts.telemetry.clone(),
     );
     let slot_duration = babe_link.config().slot_duration();
+    let l1 = parts.l1.clone();
     let babe = sc_consensus_babe::start_babe(BabeParams {
         keystore: parts.keystore.clone(),
         client: parts.client.clone(),
@@ -139,7 +161,10 @@ pub fn start_babe(
         block_import,
         sync_oracle: parts.sync.clone(),
         justification_sync_link: parts.sync.clone(),
-        create_inherent_data_providers: move |_, ()| async move { Ok(inherents(slot_duration)) },
+        create_inherent_data_providers: move |parent, ()| {
+            let l1 = L1Inherent::author(&l1, parent);
+            async move { Ok(inherents(slot_duration, l1)) }
+        },
         force_authoring: parts.settings.force_authoring,
         // When finality lags, blocks come more slowly instead of piling up.
         backoff_authoring_blocks: Some(

@@ -2,6 +2,7 @@
 //! (`partial`), the network (`network`), what serves others (RPC), and consensus (`consensus`).
 
 mod consensus;
+mod l1;
 mod network;
 mod partial;
 
@@ -13,6 +14,8 @@ use tributary_runtime::{opaque::Block, RuntimeApi};
 
 pub use partial::new_partial;
 
+use crate::l1::Settings as L1Settings;
+
 /// What the runtime can call of the host.
 pub type HostFunctions = (sp_io::SubstrateHostFunctions,);
 pub type FullExecutor = WasmExecutor<HostFunctions>;
@@ -22,19 +25,19 @@ pub type FullSelectChain = sc_consensus::LongestChain<FullBackend, Block>;
 pub type FullPool = sc_transaction_pool::TransactionPoolHandle<Block, FullClient>;
 
 /// Builds the whole node over the network library that the configuration asks for.
-pub fn new_full(config: Configuration) -> Result<TaskManager, Error> {
+pub fn new_full(config: Configuration, l1: &L1Settings) -> Result<TaskManager, Error> {
     match config.network.network_backend {
-        NetworkBackendType::Libp2p => build::<sc_network::NetworkWorker<_, _>>(config),
-        NetworkBackendType::Litep2p => build::<sc_network::Litep2pNetworkBackend>(config),
+        NetworkBackendType::Libp2p => build::<sc_network::NetworkWorker<_, _>>(config, l1),
+        NetworkBackendType::Litep2p => build::<sc_network::Litep2pNetworkBackend>(config, l1),
     }
 }
 
-fn build<Net>(mut config: Configuration) -> Result<TaskManager, Error>
+fn build<Net>(mut config: Configuration, l1: &L1Settings) -> Result<TaskManager, Error>
 where
     Net: sc_network::NetworkBackend<Block, tributary_runtime::Hash>,
 {
     // 1. Database, client, pool, block import.
-    let parts = partial::new_partial(&mut config)?;
+    let parts = partial::new_partial(&mut config, l1)?;
     let sc_service::PartialComponents {
         client,
         backend,
@@ -44,7 +47,15 @@ where
         select_chain,
         transaction_pool,
         other:
-            partial::Other { block_import, grandpa_link, babe_link, beefy_links, rpc, mut telemetry },
+            partial::Other {
+                block_import,
+                grandpa_link,
+                babe_link,
+                beefy_links,
+                rpc,
+                l1,
+                mut telemetry,
+            },
     } = parts;
     let shared_voter_state = rpc.shared_voter_state.clone();
 
@@ -99,6 +110,7 @@ where
         network: network.service,
         sync: network.sync,
         telemetry: telemetry.as_ref().map(|t| t.handle()),
+        l1,
         settings,
     };
     consensus::start_authority_discovery(&parts, &task_manager);
@@ -112,6 +124,9 @@ where
     )?;
     consensus::start_beefy(&parts, beefy_links, network.beefy, &task_manager);
     consensus::start_mmr(&parts, &task_manager);
+
+    // 6. Ethereum.
+    consensus::start_l1(&parts, &task_manager);
 
     Ok(task_manager)
 }

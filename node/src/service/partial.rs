@@ -14,27 +14,28 @@ use sc_rpc::SubscriptionTaskExecutor;
 use sc_service::{Configuration, Error, PartialComponents};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
-use sp_consensus_babe::inherents::BabeCreateInherentDataProviders;
 use sp_consensus_beefy::ecdsa_crypto::AuthorityId as BeefyId;
+use sp_inherents::CreateInherentDataProviders;
 use sp_keystore::KeystorePtr;
 use tributary_runtime::{opaque::Block, BlockNumber, Hash, RuntimeApi};
 
-use super::{consensus, FullBackend, FullClient, FullPool, FullSelectChain};
-use crate::rpc;
+use super::{consensus, l1::ClientChain, FullBackend, FullClient, FullPool, FullSelectChain};
+use crate::{
+    l1::{self, L1},
+    rpc,
+};
 
 /// Every how many blocks a justification of GRANDPA is kept at least.
 pub const JUSTIFICATION_PERIOD: u32 = 512;
 
 type GrandpaImport = GrandpaBlockImport<FullBackend, Block, FullClient, FullSelectChain>;
 type BeefyImport = BeefyBlockImport<Block, FullBackend, FullClient, GrandpaImport, BeefyId>;
+/// What a block that is imported is held against.
+type ImportInherents =
+    Arc<dyn CreateInherentDataProviders<Block, (), InherentDataProviders = consensus::Inherents>>;
 /// A block passes through BABE, BEEFY and GRANDPA, in this order, into the client.
-pub type FullBlockImport = BabeBlockImport<
-    Block,
-    FullClient,
-    BeefyImport,
-    BabeCreateInherentDataProviders<Block>,
-    FullSelectChain,
->;
+pub type FullBlockImport =
+    BabeBlockImport<Block, FullClient, BeefyImport, ImportInherents, FullSelectChain>;
 
 /// What is left of the import's setup when the parts have been built.
 pub struct Other {
@@ -43,6 +44,7 @@ pub struct Other {
     pub babe_link: BabeLink<Block>,
     pub beefy_links: BeefyVoterLinks<Block, BeefyId>,
     pub rpc: RpcSetup,
+    pub l1: Arc<L1>,
     pub telemetry: Option<Telemetry>,
 }
 
@@ -57,7 +59,10 @@ pub type Partial = PartialComponents<
 
 /// Builds the parts. Forces off-chain indexing on, since the MMR's nodes live there: without them
 /// nobody could prove anything to Ethereum.
-pub fn new_partial(config: &mut Configuration) -> Result<Partial, Error> {
+pub fn new_partial(
+    config: &mut Configuration,
+    l1_settings: &l1::Settings,
+) -> Result<Partial, Error> {
     config.offchain_worker.indexing_enabled = true;
 
     let telemetry = config
@@ -115,14 +120,24 @@ pub fn new_partial(config: &mut Configuration) -> Result<Partial, Error> {
             config.prometheus_registry().cloned(),
         );
 
+    let l1 = L1::new(
+        l1_settings.clone(),
+        Arc::new(ClientChain(client.clone())),
+        config.prometheus_registry(),
+    )
+    .map_err(|e| Error::Application(Box::new(e)))?;
+
     let babe_config = sc_consensus_babe::configuration(&*client)?;
     let slot_duration = babe_config.slot_duration();
+    let import_l1 = l1.clone();
     let (block_import, babe_link) = sc_consensus_babe::block_import(
         babe_config,
         beefy_import,
         client.clone(),
-        Arc::new(move |_, _| async move { Ok(consensus::inherents(slot_duration)) })
-            as BabeCreateInherentDataProviders<Block>,
+        Arc::new(move |parent, ()| {
+            let l1 = l1::Inherent::importer(&import_l1, parent);
+            async move { Ok(consensus::inherents(slot_duration, l1)) }
+        }) as ImportInherents,
         select_chain.clone(),
         OffchainTransactionPoolFactory::new(transaction_pool.clone()),
     )?;
@@ -164,7 +179,7 @@ pub fn new_partial(config: &mut Configuration) -> Result<Partial, Error> {
         keystore_container,
         select_chain,
         transaction_pool,
-        other: Other { block_import, grandpa_link, babe_link, beefy_links, rpc, telemetry },
+        other: Other { block_import, grandpa_link, babe_link, beefy_links, rpc, l1, telemetry },
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{mpsc, Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -37,6 +37,7 @@ pub fn chain_specs() -> PathBuf {
 pub struct Running {
     child: Child,
     rpc: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
@@ -51,16 +52,19 @@ impl Running {
             .expect("the binary runs");
         let log = BufReader::new(child.stderr.take().expect("it is piped"));
         let (send, receive) = mpsc::channel();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = lines.clone();
         // Reads to the end, since a node whose log nobody reads comes to a halt.
         thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 if let Some(address) = rpc_address(&line) {
                     let _ = send.send(address);
                 }
+                kept.lock().expect("nobody panicked").push(line);
             }
         });
         match receive.recv_timeout(START_LIMIT) {
-            Ok(rpc) => Self { child, rpc },
+            Ok(rpc) => Self { child, rpc, log: lines },
             Err(_) => {
                 let _ = child.kill();
                 panic!("the log named no RPC address within {START_LIMIT:?}");
@@ -88,6 +92,24 @@ impl Running {
         match answer.get_mut("error") {
             Some(error) => Err(error.take()),
             None => Ok(answer["result"].take()),
+        }
+    }
+
+    /// The lines of the log that contain `text`.
+    pub fn logged(&self, text: &str) -> Vec<String> {
+        let log = self.log.lock().expect("nobody panicked");
+        log.iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+
+    /// Waits until a line of the log contains `text`, and returns it.
+    pub fn wait_for_log(&self, text: &str, limit: Duration) -> String {
+        let start = Instant::now();
+        loop {
+            match self.logged(text).into_iter().next() {
+                Some(line) => return line,
+                None => assert!(start.elapsed() < limit, "the log never said `{text}`"),
+            }
+            thread::sleep(Duration::from_millis(200));
         }
     }
 

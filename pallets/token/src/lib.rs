@@ -9,23 +9,29 @@
 //! - **Emission**: new OPEN for validators and those who nominate them, by a schedule whose whole
 //!   budget is known beforehand ([`EmissionCurve`]).
 //! - **Emitted**: everything that the schedule has promised so far, whether it was claimed or not.
+//! - **Bridged in, bridged out**: what was minted here because Ethereum locked it, and what was burnt
+//!   here because Ethereum is to release it.
 //! - **Fee**: what an extrinsic, a sponsored call or the platform's share costs. Each is split into
 //!   a part that is burnt, a part for the treasury and a part for the block's author ([`FeeSplit`]).
 //!
 //! ## Overview
 //!
-//! Issuance changes in these ways only: genesis, emission and burning. The pallet counts each of
-//! them, so that the cap can be checked at any block without looking at a single account. Rewards of
+//! Issuance changes in these ways only: genesis, emission, burning, and what crosses the bridge to
+//! Ethereum. The pallet counts each of them, so that the cap can be checked at any block without looking at a single account. Rewards of
 //! validators are minted when somebody claims them, sometimes eras later; they count as emitted from
 //! the moment they were promised.
 //!
 //! ## Properties
 //!
-//! - **Cap**: `genesis + emitted − burnt ≤ CAP`, at every block and for ever, because the genesis
-//!   refuses a chain whose allocation and emission budget together are above the cap.
-//! - **Bound**: `issuance ≤ genesis + emitted − burnt`. It is not an equality: rewards that nobody
-//!   claims, dust and slashes make issuance smaller.
-//! - **Monotony**: what is emitted and what is burnt never falls.
+//! - **Cap**: `genesis + emitted + in − burnt − out ≤ CAP`, at every block and for ever, because the
+//!   genesis refuses a chain whose allocation and emission budget together are above the cap, and the
+//!   bridge brings no more in than was outside.
+//! - **Bound**: `issuance ≤ genesis + emitted + in − burnt − out`. It is not an equality: rewards that
+//!   nobody claims, dust and slashes make issuance smaller.
+//! - **Both chains**: when the chain starts, `genesis + budget` lie locked on Ethereum and the rest of
+//!   the cap is in circulation there: `CAP − genesis − budget − in + out`. That is never negative, and
+//!   with what exists here and may still be emitted it is never above the cap.
+//! - **Monotony**: what is emitted, burnt, bridged in and bridged out never falls.
 //! - **Conservation**: the parts of a fee add up to the fee, to the last unit.
 //!
 //! ## Example
@@ -124,6 +130,14 @@ pub mod pallet {
     #[pallet::storage]
     pub type HoldersBurnt<T> = StorageValue<_, Balance, ValueQuery>;
 
+    /// Minted here against OPEN locked on Ethereum so far, in units. Never falls.
+    #[pallet::storage]
+    pub type BridgedIn<T> = StorageValue<_, Balance, ValueQuery>;
+
+    /// Burnt here to be released on Ethereum so far, in units. Never falls.
+    #[pallet::storage]
+    pub type BridgedOut<T> = StorageValue<_, Balance, ValueQuery>;
+
     /// How fees are split.
     #[pallet::storage]
     pub type Split<T> = StorageValue<_, FeeSplit, ValueQuery>;
@@ -176,6 +190,20 @@ pub mod pallet {
             /// Units.
             amount: Balance,
         },
+        /// OPEN that was locked on Ethereum exists here.
+        BridgedIn {
+            /// Who got it.
+            who: AccountId,
+            /// Units.
+            amount: Balance,
+        },
+        /// OPEN ceased to exist here, to be released on Ethereum.
+        BridgedOut {
+            /// Whose it was.
+            who: AccountId,
+            /// Units.
+            amount: Balance,
+        },
         /// An era's reward was promised to the validators.
         EraEmitted {
             /// Units.
@@ -191,6 +219,8 @@ pub mod pallet {
         SplitNotWhole,
         /// The amount must be above zero.
         NothingToBurn,
+        /// No more than what circulates on Ethereum can come in.
+        AboveCap,
     }
 
     #[pallet::hooks]

@@ -1,8 +1,8 @@
 //! Emission, burning by holders, and the account of how much there is.
 
 use crate::{
-    EmissionClock, EmissionCurve, Emitted, Error, Event, FeesBurnt, GenesisIssuance, HoldersBurnt,
-    Pallet,
+    BridgedIn, BridgedOut, EmissionClock, EmissionCurve, Emitted, Error, Event, FeesBurnt,
+    GenesisIssuance, HoldersBurnt, Pallet,
 };
 use polkadot_sdk::{
     frame_support::{
@@ -33,6 +33,16 @@ impl<T: crate::Config> Pallet<T> {
         FeesBurnt::<T>::get().saturating_add(HoldersBurnt::<T>::get())
     }
 
+    /// What circulates on Ethereum, in units: what never belonged here, less what came in and has not
+    /// gone out again. What is on its way to either side counts as having arrived there when it is
+    /// credited here, and as being there from when it is burnt here.
+    pub fn outside() -> Balance {
+        CAP.saturating_sub(GenesisIssuance::<T>::get())
+            .saturating_sub(Self::budget())
+            .saturating_add(BridgedOut::<T>::get())
+            .saturating_sub(BridgedIn::<T>::get())
+    }
+
     /// How much OPEN there is and may be.
     pub fn view_supply() -> SupplyView {
         SupplyView {
@@ -41,6 +51,9 @@ impl<T: crate::Config> Pallet<T> {
             genesis: GenesisIssuance::<T>::get(),
             emitted: Emitted::<T>::get(),
             burnt: Self::burnt(),
+            bridged_in: BridgedIn::<T>::get(),
+            bridged_out: BridgedOut::<T>::get(),
+            outside: Self::outside(),
         }
     }
 
@@ -68,6 +81,30 @@ impl<T: crate::Config> Pallet<T> {
         Emitted::<T>::put(total);
         Self::deposit_event(Event::EraEmitted { amount, total });
         (amount, 0)
+    }
+
+    /// Makes OPEN exist that has been locked on Ethereum.
+    pub fn mint_bridged(who: &AccountId, amount: Balance) -> DispatchResult {
+        ensure!(amount <= Self::outside(), Error::<T>::AboveCap);
+        T::Currency::mint_into(who, amount)?;
+        BridgedIn::<T>::mutate(|total| *total = total.saturating_add(amount));
+        Self::deposit_event(Event::BridgedIn { who: who.clone(), amount });
+        Ok(())
+    }
+
+    /// Burns OPEN that is to be released on Ethereum. The account may be emptied by it.
+    pub fn burn_bridged(who: &AccountId, amount: Balance) -> DispatchResult {
+        ensure!(amount > 0, Error::<T>::NothingToBurn);
+        let burnt = T::Currency::burn_from(
+            who,
+            amount,
+            Preservation::Expendable,
+            Precision::Exact,
+            Fortitude::Polite,
+        )?;
+        BridgedOut::<T>::mutate(|total| *total = total.saturating_add(burnt));
+        Self::deposit_event(Event::BridgedOut { who: who.clone(), amount: burnt });
+        Ok(())
     }
 
     pub(crate) fn do_burn(who: &AccountId, amount: Balance) -> DispatchResult {

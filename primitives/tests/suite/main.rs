@@ -1,6 +1,7 @@
 //! What chain, workers and clients must agree on, tested against independent computations and
 //! against the committed vectors in `primitives/vectors`.
 
+mod bridge;
 mod frontier;
 mod jobs;
 mod log;

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use polkadot_sdk::*;
 use tributary_primitives::{
+    bridge::{FailedDepositView, SettlementView, Withdrawal},
     log::LogEntry,
     views::{
         BatchView, ChannelView, ContributionView, DatanetView, JobView, ListingView, ModelView,
@@ -102,5 +103,18 @@ sp_api::decl_runtime_apis! {
         fn channel(id: ChannelId) -> Option<ChannelView>;
         /// The channels of this consumer.
         fn channels_of(consumer: AccountId) -> Vec<ChannelView>;
+    }
+
+    /// The bridge to Ethereum.
+    pub trait SettlementApi {
+        /// Contracts, origin, deposits, withdrawals.
+        fn state() -> SettlementView;
+        /// The withdrawal at a position.
+        fn withdrawal(index: u32) -> Option<Withdrawal>;
+        /// The siblings, from the leaf upwards, that prove the withdrawal at a position under the
+        /// root that the tree had with `leaf_count` withdrawals.
+        fn withdrawal_proof(index: u32, leaf_count: u32) -> Option<[Digest; 32]>;
+        /// The failed deposit at a position, if it can be sent back.
+        fn failed_deposit(index: u64) -> Option<FailedDepositView>;
     }
 }

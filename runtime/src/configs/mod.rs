@@ -8,6 +8,7 @@ pub mod governance;
 pub mod marketplace;
 pub mod mmr;
 pub mod money;
+pub mod settlement;
 pub mod stakes;
 pub mod staking;
 pub mod system;

@@ -5,10 +5,11 @@ use polkadot_sdk::*;
 use sp_consensus_beefy::mmr::BeefyDataProvider;
 use sp_core::{H160, H256};
 use sp_io::hashing::keccak_256;
+use tributary_primitives::bridge::{domain, tree::empty_root};
 
 use super::chain::Chain;
 use crate::{
-    configs::mmr::{domain, LeafExtraProvider, MmrLeaf},
+    configs::mmr::{LeafExtraProvider, MmrLeaf},
     LeafExtra, Runtime, System,
 };
 
@@ -64,5 +65,6 @@ fn each_block_appends_one_leaf_about_its_parent() {
         assert_ne!(genesis, H256::zero());
         assert_eq!(leaf.leaf_extra, LeafExtraProvider::extra_data());
         assert_eq!(leaf.leaf_extra.domain, domain(0, H160::zero(), genesis));
+        assert_eq!(leaf.leaf_extra.withdrawal_root, empty_root());
     });
 }

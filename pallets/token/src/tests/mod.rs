@@ -1,3 +1,4 @@
+mod bridged;
 mod emission;
 mod fees;
 mod random;

@@ -1,4 +1,4 @@
-use crate::{mock::*, Emitted, FeeSplit, FeesBurnt};
+use crate::{mock::*, BridgedOut, Emitted, FeeSplit, FeesBurnt};
 use polkadot_sdk::frame_support::traits::{fungible::Mutate, Currency};
 use proptest::prelude::*;
 use tributary_primitives::Balance;
@@ -11,6 +11,8 @@ enum Step {
     Era(u64),
     Claim(Balance),
     Author(bool),
+    In(bool, Balance),
+    Out(bool, Balance),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -21,6 +23,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3 * PERIOD).prop_map(Step::Era),
         (0..100_000u128).prop_map(Step::Claim),
         any::<bool>().prop_map(Step::Author),
+        (any::<bool>(), 0..400u128).prop_map(|(who, amount)| Step::In(who, amount)),
+        (any::<bool>(), 0..400u128).prop_map(|(who, amount)| Step::Out(who, amount)),
     ]
 }
 
@@ -36,6 +40,7 @@ proptest! {
                 let mut claimable: Balance = 0;
                 for step in steps {
                     let (emitted, burnt) = (Emitted::<Test>::get(), FeesBurnt::<Test>::get());
+                    let gone = BridgedOut::<Test>::get();
                     let before = Token::issuance() + Token::burnt();
                     let mut minted = 0;
                     match step {
@@ -59,8 +64,20 @@ proptest! {
                             }
                         },
                         Step::Author(known) => BlockAuthor::set(known.then_some(AUTHOR)),
+                        Step::In(first, amount) => {
+                            if Token::mint_bridged(&who(first), amount).is_ok() {
+                                minted = amount;
+                            }
+                        },
+                        Step::Out(first, amount) => {
+                            let _ = Token::burn_bridged(&who(first), amount);
+                        },
                     }
-                    assert_eq!(Token::issuance() + Token::burnt(), before + minted);
+                    let out = BridgedOut::<Test>::get() - gone;
+                    let now = Token::issuance() + Token::burnt() + out;
+                    // What is left of an account below the existential deposit ceases to exist.
+                    assert!(now <= before + minted && now + ED > before + minted);
+                    assert!(out > 0 || now == before + minted);
                     assert!(Emitted::<Test>::get() >= emitted);
                     assert!(FeesBurnt::<Test>::get() >= burnt);
                     assert_eq!(<Balances as Currency<_>>::total_issuance(), Token::issuance());

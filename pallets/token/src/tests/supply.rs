@@ -19,6 +19,9 @@ fn genesis_is_recorded() {
                 genesis: 2_000 * OPEN + 2 * ED,
                 emitted: 0,
                 burnt: 0,
+                bridged_in: 0,
+                bridged_out: 0,
+                outside: CAP - 2_000 * OPEN - 2 * ED - Budget::get(),
             }
         );
     });
