@@ -140,6 +140,7 @@ fn main() -> Fallible<()> {
             max_tokens: 80,
             sampling: Sampling::GREEDY,
             stop: vec![],
+            logprobs: None,
         };
         Ok((tokens, request))
     };

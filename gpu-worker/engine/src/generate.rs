@@ -2,31 +2,14 @@
 
 use std::rc::Rc;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use crate::decoding::{
+    choose, Chosen, FinishReason, Manner, Row, Sampling, TokenLogprobs, Writer, Written,
+};
 use crate::error::{EngineError, Result};
 use crate::lora::{Adapter, LoraTensors};
 use crate::model::{BaseModel, KvCache};
-use crate::tokenizer::TextStream;
-
-/// How the next token is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sampling {
-    /// 0 takes the likeliest token always.
-    pub temperature: f32,
-    /// Only the likeliest tokens that together have this probability are drawn from.
-    pub top_p: f32,
-    /// Draws the tokens.
-    pub seed: u64,
-}
-
-impl Sampling {
-    /// The likeliest token always.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, seed: 0 };
-}
 
 /// What to continue, and how.
 #[derive(Debug, Clone)]
@@ -39,16 +22,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Texts at which to stop; they are not part of the answer.
     pub stop: Vec<String>,
-}
-
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The model closed its answer, or a stop text came.
-    Stop,
-    /// The limit of tokens or of the context was reached.
-    Length,
+    /// How many of the likeliest tokens to name with their probabilities.
+    pub logprobs: Option<usize>,
 }
 
 /// One step of one sequence.
@@ -60,6 +35,8 @@ pub struct StepOutput {
     pub token: i64,
     /// Text that became certain; may be empty.
     pub text: String,
+    /// The token's probabilities, if they were asked for.
+    pub logprobs: Option<TokenLogprobs>,
     /// Set on the last step.
     pub finished: Option<FinishReason>,
 }
@@ -70,15 +47,8 @@ struct Sequence {
     /// Position of `last` in the context.
     position: i64,
     last: i64,
-    generated: usize,
-    limit: usize,
     lora: Option<Rc<LoraTensors>>,
-    sampling: Sampling,
-    rng: ChaCha8Rng,
-    text: TextStream,
-    /// Text that may turn out to be the start of a stop text.
-    held: String,
-    stop: Vec<String>,
+    writer: Writer,
 }
 
 /// Runs sequences of different adapters together, one token of each per step.
@@ -128,15 +98,6 @@ impl Batcher {
         if length == 0 {
             return Err(EngineError::Request("the prompt is empty".into()));
         }
-        if request.max_tokens == 0 {
-            return Err(EngineError::Request("max_tokens is 0".into()));
-        }
-        let Sampling { temperature, top_p, seed } = request.sampling;
-        if !(temperature.is_finite() && temperature >= 0.0 && top_p > 0.0 && top_p <= 1.0) {
-            return Err(EngineError::Request(
-                "temperature must be 0 or more, top_p above 0 and at most 1".into(),
-            ));
-        }
         if length >= self.capacity {
             return Err(EngineError::PromptTooLong { tokens: length, max: self.capacity - 1 });
         }
@@ -144,6 +105,14 @@ impl Batcher {
         if let Some(bad) = request.prompt.iter().find(|t| !(0..vocabulary).contains(*t)) {
             return Err(EngineError::Request(format!("token {bad} is not in the vocabulary")));
         }
+        let room = self.capacity - length;
+        let manner = Manner {
+            max_tokens: request.max_tokens,
+            sampling: request.sampling,
+            stop: request.stop,
+            logprobs: request.logprobs,
+        };
+        let writer = Writer::new(base.tokenizer(), manner, room)?;
         let slot = self
             .free
             .pop()
@@ -154,29 +123,18 @@ impl Batcher {
             let hidden = net.prefill(&ids, &[slot], &mut self.cache, lora.as_deref());
             net.logits(&hidden.select(1, length as i64 - 1)) // [1, vocab]
         });
-        let mut sequence = Sequence {
-            id: self.next_id,
-            slot,
-            position: length as i64 - 1,
-            last: 0,
-            generated: 0,
-            limit: request.max_tokens.min(self.capacity - length),
-            lora,
-            sampling: request.sampling,
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            text: TextStream::new(base.tokenizer().clone()),
-            held: String::new(),
-            stop: request.stop.into_iter().filter(|s| !s.is_empty()).collect(),
-        };
+        let mut sequence =
+            Sequence { id: self.next_id, slot, position: length as i64 - 1, last: 0, lora, writer };
         self.next_id += 1;
-        let token = match choose_all(&logits, std::slice::from_mut(&mut sequence)) {
-            Ok(tokens) => tokens[0],
+        let output = match choose_all(&logits, std::slice::from_ref(&sequence))
+            .and_then(|mut chosen| sequence.take(chosen.remove(0)))
+        {
+            Ok(output) => output,
             Err(error) => {
                 self.free.push(slot);
                 return Err(error);
             }
         };
-        let output = sequence.take(token, base)?;
         if output.finished.is_some() {
             self.free.push(slot);
         } else {
@@ -205,10 +163,10 @@ impl Batcher {
                 net.decode(&ids, &slots, &positions, longest, &mut self.cache, gathered.as_ref());
             net.logits(&hidden) // [rows, vocab]
         });
-        let tokens = choose_all(&logits, &mut self.running)?;
+        let tokens = choose_all(&logits, &self.running)?;
         let mut outputs = Vec::with_capacity(tokens.len());
         for (sequence, token) in self.running.iter_mut().zip(tokens) {
-            outputs.push(sequence.take(token, base)?);
+            outputs.push(sequence.take(token)?);
         }
         for output in outputs.iter().filter(|o| o.finished.is_some()) {
             self.remove(output.sequence);
@@ -241,87 +199,19 @@ fn gather(running: &[Sequence]) -> Option<LoraTensors> {
 }
 
 /// Chooses a token per row of `logits` `[rows, vocab]`.
-fn choose_all(logits: &Tensor, sequences: &mut [Sequence]) -> Result<Vec<i64>> {
-    let mut tokens = Vec::<i64>::try_from(logits.argmax(-1, false))?;
-    for (row, sequence) in sequences.iter_mut().enumerate() {
-        if sequence.sampling.temperature > 0.0 {
-            let values = Vec::<f32>::try_from(logits.get(row as i64).to_kind(Kind::Float))?;
-            tokens[row] = draw(&values, sequence.sampling, &mut sequence.rng);
-        }
-    }
-    Ok(tokens)
-}
-
-/// Draws from the softmax of `logits / temperature`, cut to the smallest set of likeliest tokens
-/// whose probability reaches `top_p`.
-fn draw(logits: &[f32], sampling: Sampling, rng: &mut ChaCha8Rng) -> i64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut weighted: Vec<(f64, usize)> = logits
-        .iter()
-        .enumerate()
-        .map(|(token, l)| (f64::from((l - top) / sampling.temperature).exp(), token))
-        .collect();
-    weighted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let total: f64 = weighted.iter().map(|(p, _)| p).sum();
-    let mut kept = 0.0;
-    let mut count = 0;
-    for (p, _) in &weighted {
-        kept += p;
-        count += 1;
-        if kept >= total * f64::from(sampling.top_p) {
-            break;
-        }
-    }
-    let mut at = rng.gen::<f64>() * kept;
-    for (p, token) in &weighted[..count] {
-        at -= p;
-        if at <= 0.0 {
-            return *token as i64;
-        }
-    }
-    weighted[count - 1].1 as i64
+fn choose_all(logits: &Tensor, sequences: &[Sequence]) -> Result<Vec<Chosen>> {
+    let rows: Vec<Row<'_>> = sequences.iter().map(|s| s.writer.row()).collect();
+    choose(logits, &rows)
 }
 
 impl Sequence {
     /// Notes the chosen token and what text it makes certain.
-    fn take(&mut self, token: i64, base: &BaseModel) -> Result<StepOutput> {
-        self.last = token;
+    fn take(&mut self, chosen: Chosen) -> Result<StepOutput> {
+        self.last = chosen.token;
         self.position += 1;
-        self.generated += 1;
-        let closed = base.tokenizer().eos().contains(&token);
-        let full = self.generated >= self.limit;
-        if !closed {
-            let fresh = self.text.push(token)?;
-            self.held.push_str(&fresh);
-        }
-        let stopped = self.stop.iter().filter_map(|s| self.held.find(s.as_str())).min();
-        let finished = match (closed || stopped.is_some(), full) {
-            (true, _) => Some(FinishReason::Stop),
-            (false, true) => Some(FinishReason::Length),
-            (false, false) => None,
-        };
-        let text = match (stopped, finished) {
-            (Some(at), _) => self.held.drain(..).collect::<String>()[..at].to_string(),
-            (None, Some(_)) => {
-                self.held.push_str(&self.text.finish()?);
-                std::mem::take(&mut self.held)
-            }
-            (None, None) => {
-                let keep = self.stop.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
-                self.held.drain(..self.held.len() - keep).collect()
-            }
-        };
-        Ok(StepOutput { sequence: self.id, token, text, finished })
+        let Written { token, text, logprobs, finished } = self.writer.take(chosen)?;
+        Ok(StepOutput { sequence: self.id, token, text, logprobs, finished })
     }
-}
-
-/// Length of the longest end of `text` that is a proper start of `stop`.
-fn overlap(text: &str, stop: &str) -> usize {
-    stop.char_indices()
-        .map(|(at, _)| at)
-        .filter(|&at| at > 0 && text.ends_with(&stop[..at]))
-        .max()
-        .unwrap_or(0)
 }
 
 /// An answer generated as a whole.

@@ -3,6 +3,7 @@
 pub mod base;
 mod batch;
 mod config;
+mod decoding;
 mod engine;
 mod error;
 mod files;
@@ -18,12 +19,13 @@ mod train;
 mod weights;
 
 pub use config::{ModelConfig, Projection, RopeScaling};
+pub use decoding::{FinishReason, Sampling, TokenLogprobs};
 pub use engine::{
     AttributeRequest, Attributed, Engine, EngineInfo, EngineOptions, Event, Finished,
     GenerateRequest, IndexSpec, Prompt, TrainDone, TrainEvent, TrainRequest, INDEX_FILE,
 };
 pub use error::{EngineError, Result};
-pub use generate::{generate, Answer, Batcher, FinishReason, Request, Sampling, StepOutput};
+pub use generate::{generate, Answer, Batcher, Request, StepOutput};
 pub use gradients::{record_gradients, GradientOptions};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{BaseModel, Transformer};

@@ -27,6 +27,7 @@ fn ask(adapter: Option<&str>, question: &str) -> GenerateRequest {
         max_tokens: 48,
         sampling: Sampling::GREEDY,
         stop: vec![],
+        logprobs: None,
     }
 }
 
@@ -36,7 +37,7 @@ async fn answer(engine: &Engine, request: GenerateRequest) -> Result<Finished, E
     let (mut text, mut tokens) = (String::new(), vec![]);
     while let Some(event) = events.recv().await {
         match event {
-            Event::Token { id, text: piece } => {
+            Event::Token { id, text: piece, .. } => {
                 text.push_str(&piece);
                 tokens.push(id);
             }
@@ -228,7 +229,7 @@ async fn requests_that_cannot_be_served_are_told_so() {
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
     let request = GenerateRequest { max_tokens: 0, ..ask(None, "Hello?") };
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
-    let sampling = Sampling { temperature: -1.0, top_p: 1.0, seed: 0 };
+    let sampling = Sampling { temperature: -1.0, top_p: 1.0, top_k: 0, seed: 0 };
     let request = GenerateRequest { sampling, ..ask(None, "Hello?") };
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
     assert!(matches!(
@@ -266,7 +267,7 @@ async fn requests_that_cannot_be_served_are_told_so() {
 
     // Sampling follows its seed.
     let draw = |seed| {
-        let sampling = Sampling { temperature: 1.2, top_p: 0.95, seed };
+        let sampling = Sampling { temperature: 1.2, top_p: 0.95, top_k: 0, seed };
         answer(&engine, GenerateRequest { sampling, ..ask(None, "Tell me a tale.") })
     };
     let (first, again, other) =

@@ -195,6 +195,7 @@ fn numbers_agree_with_the_references() {
         max_tokens: 24,
         sampling: Sampling::GREEDY,
         stop: vec![],
+        logprobs: None,
     };
     let answer = generate(&base, vec![(request, Some(&again))], 1).unwrap().remove(0);
     let store = WeightStore::open_file(&tensors).unwrap();
@@ -254,8 +255,8 @@ fn many_adapters_at_once(base: &BaseModel, place: &Path, ours: &Adapter) {
         let text = "tea and rain ".repeat(i + 1);
         let prompt = base.tokenizer().encode_chat(&[Message::user(text)]).unwrap();
         let sampling =
-            Sampling { temperature: if i == 3 { 0.8 } else { 0.0 }, top_p: 0.9, seed: 4 };
-        Request { prompt, max_tokens: 10 + i, sampling, stop: vec![] }
+            Sampling { temperature: if i == 3 { 0.8 } else { 0.0 }, top_p: 0.9, top_k: 0, seed: 4 };
+        Request { prompt, max_tokens: 10 + i, sampling, stop: vec![], logprobs: None }
     };
     let all = adapters.iter().enumerate().map(|(i, a)| (request(i), *a)).collect();
     // Three slots for five: some wait, and the set that runs changes.

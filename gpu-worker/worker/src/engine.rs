@@ -335,9 +335,11 @@ impl Backend for Engines {
                 sampling: Sampling {
                     temperature: request.temperature as f32,
                     top_p: request.top_p as f32,
+                    top_k: 0,
                     seed: request.seed.unwrap_or_else(crate::http::answer::now_ms),
                 },
                 stop: request.stop,
+                logprobs: None,
             })
             .map_err(engine_fault)?;
         let (send, receive) = mpsc::channel(64);
@@ -350,7 +352,7 @@ impl Backend for Engines {
                     () = send.closed() => return,
                 };
                 let event = match event {
-                    Some(Theirs::Token { id, text }) => Event::Token { id, text },
+                    Some(Theirs::Token { id, text, .. }) => Event::Token { id, text },
                     Some(Theirs::Done(done)) => Event::Done {
                         ended: match done.reason {
                             FinishReason::Stop => Ended::Stop,

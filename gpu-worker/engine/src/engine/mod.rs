@@ -17,8 +17,8 @@ use tokio::sync::{mpsc as channel, oneshot};
 use tributary_attribution::{Attribution, ContributionId, Index};
 
 use crate::config::ModelConfig;
+use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
-use crate::generate::{FinishReason, Sampling};
 use crate::lora::Adapter;
 use crate::model::BaseModel;
 use crate::record::Record;
@@ -81,6 +81,8 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// Texts at which to stop.
     pub stop: Vec<String>,
+    /// How many of the likeliest tokens to name with their probabilities.
+    pub logprobs: Option<usize>,
 }
 
 /// What comes while an answer is made. The last event is `Done` or `Failed`.
@@ -92,6 +94,8 @@ pub enum Event {
         id: i64,
         /// Text that became certain.
         text: String,
+        /// The token's probabilities, if they were asked for.
+        logprobs: Option<TokenLogprobs>,
     },
     /// The answer is whole.
     Done(Finished),

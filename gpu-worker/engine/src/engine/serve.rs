@@ -170,6 +170,7 @@ impl Server {
                 max_tokens: request.max_tokens,
                 sampling: request.sampling,
                 stop: request.stop,
+                logprobs: request.logprobs,
             };
             match self.batcher.admit(&self.base, request, lora) {
                 Err(error) => {
@@ -204,7 +205,7 @@ impl Server {
         let Some(answering) = self.answering.get_mut(&output.sequence) else { return };
         answering.tokens.push(output.token);
         answering.text.push_str(&output.text);
-        let token = Event::Token { id: output.token, text: output.text };
+        let token = Event::Token { id: output.token, text: output.text, logprobs: output.logprobs };
         let gone = answering.events.send(token).is_err();
         if let Some(reason) = output.finished {
             if let Some(done) = self.answering.remove(&output.sequence) {
