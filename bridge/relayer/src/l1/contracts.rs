@@ -7,7 +7,7 @@ use super::{
 use crate::addresses::Addresses;
 use ethers::{
     abi::{AbiDecode, Detokenize, Token},
-    contract::{ContractCall, EthEvent},
+    contract::{ContractCall, EthCall, EthEvent},
     types::{Filter, ValueOrArray},
 };
 use tributary_primitives::bridge::{leaf::Leaf, Withdrawal};
@@ -162,6 +162,8 @@ pub struct ProvenWithdrawal {
 
 /// Proofs of one withdrawal that are looked at.
 const MAX_PROOFS: u64 = 16;
+/// Places in one transaction that are read as a call of the anchor.
+const MAX_CALLS: usize = 16;
 
 /// Handles on the contracts.
 #[derive(Clone)]
@@ -320,15 +322,25 @@ impl Contracts {
         Ok(found)
     }
 
-    /// What a transaction offered to the anchor; `None` if it called something else.
-    pub fn read_submission(&self, data: &[u8]) -> Option<SubmittedCommitment> {
-        let call = abi::anchor::SubmitCall::decode(data).ok()?;
-        Some(SubmittedCommitment {
-            commitment: call.c,
-            bitmap: call.bitmap,
-            signatures: call.signatures.to_vec(),
-            validators: call.validators.to_vec(),
-        })
+    /// What a transaction offered to the anchor for this block, whether it called the anchor itself
+    /// or another contract that passed its words on; `None` if it is not there in that form.
+    pub fn read_submission(&self, data: &[u8], event: &Anchored) -> Option<SubmittedCommitment> {
+        let selector = abi::anchor::SubmitCall::selector();
+        let places = data.windows(selector.len()).enumerate();
+        let calls = places.filter(|(_, bytes)| *bytes == selector).take(MAX_CALLS);
+        calls
+            .filter_map(|(place, _)| abi::anchor::SubmitCall::decode(data.get(place..)?).ok())
+            .find(|call| {
+                call.c.block_number == event.block
+                    && call.c.validator_set_id == event.set
+                    && call.c.mmr_root == event.root.0
+            })
+            .map(|call| SubmittedCommitment {
+                commitment: call.c,
+                bitmap: call.bitmap,
+                signatures: call.signatures.to_vec(),
+                validators: call.validators.to_vec(),
+            })
     }
 
     // --- games ----------------------------------------------------------------------------------
