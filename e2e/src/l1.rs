@@ -108,25 +108,38 @@ impl Bridge {
     pub async fn deploy(dir: &Path, anvil: Anvil, node: &str) -> Result<Self> {
         let addresses = dir.join("l1.json");
         let this = Self { anvil, addresses, dir: dir.into(), node: node.into() };
-        let artefact = checkout().join("bridge/contracts/out/Deployer.sol/Deployer.json");
-        let config = checkout().join("bridge/deploy.dev.json");
-        let mut command = this.command("deploy", Some(Account::Relayer))?;
-        command.arg("--config").arg(config).arg("--artefact").arg(artefact);
-        this.finish("deploy", command).await?;
+        this.deploy_beside("l1").await?;
         let mut command = this.command("configure", None)?;
         command.args(["--sudo", "//Alice"]);
         this.finish("configure", command).await?;
         Ok(this)
     }
 
+    /// Deploys further contracts for the same chain, which is not joined to them, and gives the
+    /// file of their addresses.
+    pub async fn deploy_beside(&self, name: &str) -> Result<PathBuf> {
+        let addresses = self.dir.join(name).with_extension("json");
+        let mut command = self.command_at("deploy", Some(Account::Relayer), &addresses)?;
+        command.arg("--config").arg(checkout().join("bridge/deploy.dev.json"));
+        command
+            .arg("--artefact")
+            .arg(checkout().join("bridge/contracts/out/Deployer.sol/Deployer.json"));
+        self.finish("deploy", command).await?;
+        Ok(addresses)
+    }
+
     /// A command of the relayer, with what all of them need.
     fn command(&self, name: &str, payer: Option<Account>) -> Result<Command> {
+        self.command_at(name, payer, &self.addresses)
+    }
+
+    fn command_at(&self, name: &str, payer: Option<Account>, addresses: &Path) -> Result<Command> {
         let mut command = Command::new(program("tributary-relayer")?);
         command
             .arg(name)
             .args(["--node", &self.node, "--l1-rpc", &self.anvil.http])
             .arg("--addresses")
-            .arg(&self.addresses)
+            .arg(addresses)
             .env("RUST_LOG", "info,tributary_relayer=debug,subxt=warn,jsonrpsee=warn");
         if let Some(payer) = payer {
             let (key, password) = payer.files(&self.dir.join("keys"))?;
@@ -157,16 +170,33 @@ impl Bridge {
 
     /// Handles on the contracts.
     pub async fn contracts(&self) -> Result<Contracts> {
-        let addresses = Addresses::load(&self.addresses)?;
+        self.contracts_at(&self.addresses).await
+    }
+
+    /// Handles on the contracts whose addresses are in a file.
+    pub async fn contracts_at(&self, addresses: &Path) -> Result<Contracts> {
+        let addresses = Addresses::load(addresses)?;
         Ok(Contracts::open(L1::connect(&self.anvil.http).await?, addresses).await?)
     }
 
     /// Starts a relayer with all duties, serving everybody, and eager.
     pub async fn relayer(&self, payer: Account) -> Result<Relayer> {
+        self.relayer_for(payer, "run", &self.addresses, |_| {}).await
+    }
+
+    /// Starts a relayer with some duties for the contracts in a file; `more` may add to its command
+    /// line and environment.
+    pub async fn relayer_for(
+        &self,
+        payer: Account,
+        duties: &str,
+        addresses: &Path,
+        more: impl FnOnce(&mut Command),
+    ) -> Result<Relayer> {
         let data = self.dir.join(format!("{payer:?}").to_lowercase());
         std::fs::create_dir_all(&data)?;
         let port = free_port()?;
-        let mut command = self.command("run", Some(payer))?;
+        let mut command = self.command_at(duties, Some(payer), addresses)?;
         command
             .arg("--data-dir")
             .arg(&data)
@@ -174,6 +204,7 @@ impl Bridge {
             .args(["--all", "--pause-s", "1"])
             .args(["--anchor-min-age-s", "1", "--cheap-gas-gwei", "1000"])
             .args(["--propose-min-interval-s", "1"]);
+        more(&mut command);
         let mut process =
             Process::start("the relayer", &mut command, self.dir.join(format!("{payer:?}.log")))?;
         let url = format!("http://127.0.0.1:{port}");
@@ -184,7 +215,7 @@ impl Bridge {
                 answer.status().is_success().then_some(())
             })
             .await?;
-        let addresses = Addresses::load(&self.addresses)?;
+        let addresses = Addresses::load(addresses)?;
         Ok(Relayer {
             process,
             url,

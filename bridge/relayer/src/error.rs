@@ -83,6 +83,24 @@ impl RelayerError {
         }
     }
 
+    /// Whether the same may succeed later, without anybody changing anything here.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::L1(error) => matches!(
+                error,
+                L1Error::Transport(_)
+                    | L1Error::Answer(_)
+                    | L1Error::FeeAboveLimit { .. }
+                    | L1Error::Poor { .. }
+                    | L1Error::NotMined { .. }
+                    | L1Error::Journal(_)
+            ),
+            Self::L2(error) => error.kind() == tributary_client::ErrorKind::Unreachable,
+            Self::Journal(_) | Self::Io { .. } => true,
+            _ => false,
+        }
+    }
+
     /// For failures of the file system.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();

@@ -58,6 +58,15 @@ pub struct SessionStart {
     pub set: Arc<ValidatorSet<AuthorityId>>,
 }
 
+/// A session that has begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// Who signs in it.
+    pub set: Arc<ValidatorSet<AuthorityId>>,
+    /// Its newest final block: the one whose state a node is the likeliest to have kept.
+    pub newest: BlockId,
+}
+
 /// A leaf and its proof, in the form that the contracts take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenLeaf {
@@ -264,6 +273,30 @@ impl L2 {
             }
         }
         Err(RelayerError::unusable(format!("validator set {set}"), "this node does not know it"))
+    }
+
+    /// The session in which a set signs; `None` if it has not begun, as far as blocks are final.
+    pub async fn session(&self, set: u64) -> Result<Option<Session>> {
+        let head = self.chain.finalized().await?;
+        let now: Option<ValidatorSet<AuthorityId>> =
+            self.chain.runtime_api_at("BeefyApi_validator_set", &(), Some(head.hash)).await?;
+        let Some(now) = now.filter(|now| set <= now.id()) else { return Ok(None) };
+        if set == now.id() {
+            return Ok(Some(Session { set: Arc::new(now), newest: head }));
+        }
+        let mut end = head.number;
+        let mut earlier = futures::stream::iter((1..=head.number).rev())
+            .map(|number| self.change_at(number))
+            .buffered(SCAN_WIDTH);
+        while let Some(change) = earlier.try_next().await? {
+            let Some(start) = change else { continue };
+            if start.set.id() <= set {
+                break;
+            }
+            end = start.block.number.saturating_sub(1);
+        }
+        let newest = BlockId { number: end, hash: self.chain.block_hash(end).await? };
+        Ok(Some(Session { set: self.set_at(set, newest).await?, newest }))
     }
 
     /// Leaf `block`, which describes that block, with its proof under the root of the anchored

@@ -10,7 +10,7 @@
 //! | `propose`  | makes a game about the newest anchored block, and proves its claim          |
 //! | `resolve`  | decides games when their time has come, and takes back bonds                |
 //! | `withdraw` | proves withdrawals, and carries them out when they are mature               |
-//! | `watch`    | compares what others anchored and proposed with its own node                |
+//! | `watch`    | compares what others signed and proposed with its own node; raises the alarm |
 //!
 //! [`l1`] is Ethereum and [`l2`] the chain; [`journal`] keeps every transaction before it is sent;
 //! [`duties`] are the table above; [`service`] runs them; [`deploy`] puts the contracts there.

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub balance_micro_ether: Gauge,
     /// Contradictions and false claims seen.
     pub alarms: Family<Label, Counter>,
+    /// Reports of validators that the chain took, by the call.
+    pub reports: Family<Label, Counter>,
 }
 
 impl Default for Metrics {
@@ -61,6 +63,7 @@ impl Default for Metrics {
             open_withdrawals: Gauge::default(),
             balance_micro_ether: Gauge::default(),
             alarms: Family::default(),
+            reports: Family::default(),
         };
         let m = &metrics;
         registry.register("transactions", "Transactions mined, by purpose", m.transactions.clone());
@@ -91,6 +94,7 @@ impl Default for Metrics {
             m.balance_micro_ether.clone(),
         );
         registry.register("alarms", "Contradictions and false claims seen", m.alarms.clone());
+        registry.register("reports", "Validators reported on the chain", m.reports.clone());
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -105,6 +109,11 @@ impl Metrics {
     /// Counts an alarm.
     pub fn alarm(&self, kind: &'static str) {
         self.alarms.get_or_create(&Label { kind }).inc();
+    }
+
+    /// Counts a report that the chain took.
+    pub fn report(&self, kind: &'static str) {
+        self.reports.get_or_create(&Label { kind }).inc();
     }
 
     /// The text that `GET /metrics` answers.

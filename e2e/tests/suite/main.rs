@@ -2,5 +2,8 @@
 
 mod bad_input;
 mod bridge;
+mod liar;
+mod make_l1;
 mod polkadot_js;
 mod story;
+mod watch;

@@ -24,7 +24,6 @@ mod inherent;
 mod metrics;
 pub mod proof;
 pub mod quorum;
-pub mod trie;
 
 use std::{
     collections::VecDeque,

@@ -1,8 +1,9 @@
-//! `eth_getProof` of the portal's two slots. It is checked here first, though the runtime checks it
-//! too: an endpoint that gives a false one must not keep its turn.
+//! `eth_getProof` of the portal's two slots. It is checked here first, with the runtime's own reader,
+//! though the runtime checks it too: an endpoint that gives a false one must not keep its turn.
 
-use alloy_primitives::{keccak256, Address, Bytes, B256, U256};
-use polkadot_sdk::sp_core::H256;
+use alloy_primitives::{Address, Bytes, B256, U256};
+use pallet_settlement::trie::{count, slot_value, storage_root};
+use polkadot_sdk::sp_core::{H160, H256};
 use tributary_primitives::bridge::{
     deposit::{count_slot, hash_slot},
     origin::{MAX_NODE, MAX_NODES},
@@ -11,11 +12,8 @@ use tributary_primitives::bridge::{
 use super::{
     endpoint::{AccountProof, Endpoint},
     header::Block,
-    trie, Error,
+    Error,
 };
-
-/// Where the storage root stands among an account's fields.
-const STORAGE_ROOT: usize = 2;
 
 /// What the portal had recorded at the end of a block, with the trie's nodes that show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +49,19 @@ pub fn verify(
     answer: &AccountProof,
 ) -> Result<Recorded, String> {
     let account_proof = nodes(&answer.account_proof)?;
-    let storage = storage_root(state_root, portal, &account_proof)
+    let storage = storage_root(H256(state_root.0), H160(portal.into()), &account_proof)
         .map_err(|reason| format!("account {portal}: {reason}"))?;
 
-    let [count, rolling] = answer.storage_proof.as_slice() else {
+    let [number, rolling] = answer.storage_proof.as_slice() else {
         return Err(format!("{} slots instead of 2", answer.storage_proof.len()));
     };
-    let (count_proof, hash_proof) = (nodes(&count.proof)?, nodes(&rolling.proof)?);
-    slot_holds(storage, count_slot(), count.value, &count_proof)
+    let (count_proof, hash_proof) = (nodes(&number.proof)?, nodes(&rolling.proof)?);
+    slot_holds(storage, count_slot(), number.value, &count_proof)
         .map_err(|reason| format!("number of deposits: {reason}"))?;
     slot_holds(storage, hash_slot(), rolling.value, &hash_proof)
         .map_err(|reason| format!("rolling hash: {reason}"))?;
     Ok(Recorded {
-        // The low 64 bits; the portal keeps counters of its own beside them.
-        count: count.value.as_limbs()[0],
+        count: count(number.value),
         rolling: H256(rolling.value.to_be_bytes()),
         account_proof,
         count_proof,
@@ -72,33 +69,13 @@ pub fn verify(
     })
 }
 
-/// The storage root of an account that exists.
-pub fn storage_root(
-    state_root: B256,
-    address: Address,
-    proof: &[Vec<u8>],
-) -> Result<B256, &'static str> {
-    let account =
-        trie::lookup(state_root, keccak256(address), proof)?.ok_or("it does not exist")?;
-    let fields = trie::items(&account)?;
-    let root = trie::string(fields.get(STORAGE_ROOT).ok_or("it has no storage root")?)?;
-    B256::try_from(root).map_err(|_| "its storage root is no hash")
-}
-
-/// Checks that a slot holds a number.
-pub fn slot_holds(
-    storage_root: B256,
-    slot: H256,
-    number: U256,
-    proof: &[Vec<u8>],
-) -> Result<(), &'static str> {
-    let found = trie::lookup(storage_root, keccak256(slot.0), proof)?;
-    // The trie has no zeros: such a slot is shown to be absent.
-    let expected = (!number.is_zero()).then(|| alloy_rlp::encode(number));
-    if found == expected {
+/// Checks that a slot holds the number that the endpoint says it does.
+fn slot_holds(storage: H256, slot: H256, said: U256, proof: &[Vec<u8>]) -> Result<(), String> {
+    let shown = slot_value(storage, slot, proof).map_err(|reason| reason.to_string())?;
+    if shown == said {
         Ok(())
     } else {
-        Err("the proof shows another value")
+        Err(format!("the proof shows {shown}, not {said}"))
     }
 }
 

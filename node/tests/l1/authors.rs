@@ -6,11 +6,11 @@ use alloy_consensus::Header;
 use alloy_primitives::{Address, U256};
 use alloy_rlp::Decodable;
 use futures::stream;
+use pallet_settlement::trie;
 use polkadot_sdk::sp_inherents::InherentDataProvider;
 use serde_json::json;
 use tributary_node::l1::{
     advance::{Prepared, Preparer, Standing},
-    proof::{slot_holds, storage_root},
     quorum::Quorum,
     Bridge, Error, Inherent, Metrics,
 };
@@ -55,15 +55,15 @@ fn verify(before: &Bridge, advance: &Advance) -> (u64, u64) {
     advance.check_bounds().expect("it is within bounds");
     let origin = advance.origin.as_ref().expect("it brings an origin");
     let header = Header::decode(&mut &origin.header[..]).expect("it can be read");
-    let portal = Address::from(before.config.expect("there is a portal").portal.0);
-    let storage = storage_root(header.state_root, portal, &origin.account_proof)
+    let portal = before.config.expect("there is a portal").portal;
+    let storage = trie::storage_root(header.state_root.0.into(), portal, &origin.account_proof)
         .expect("the account is proven");
     let count = before.known + origin.deposit_hashes.len() as u64;
     let rolling = origin.deposit_hashes.iter().fold(before.deposits_hash, |a, b| roll(&a, b));
-    slot_holds(storage, count_slot(), U256::from(count), &origin.count_proof)
-        .expect("the number of deposits is proven");
-    slot_holds(storage, hash_slot(), U256::from_be_bytes(rolling.0), &origin.hash_proof)
-        .expect("the rolling hash is proven");
+    let number = trie::slot_value(storage, count_slot(), &origin.count_proof);
+    assert_eq!(number, Ok(U256::from(count)), "the number of deposits is proven");
+    let hash = trie::slot_value(storage, hash_slot(), &origin.hash_proof);
+    assert_eq!(hash, Ok(U256::from_be_bytes(rolling.0)), "the rolling hash is proven");
     (header.number, count)
 }
 

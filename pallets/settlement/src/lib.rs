@@ -76,7 +76,7 @@ mod origin;
 #[cfg(test)]
 mod tests;
 mod traits;
-mod trie;
+pub mod trie;
 #[cfg(any(test, feature = "try-runtime"))]
 mod try_state;
 mod types;

@@ -35,11 +35,11 @@ impl<T: Config> Pallet<T> {
         }
 
         let storage = trie::storage_root(header.state_root, joined.portal, &proof.account_proof)
-            .ok_or(Error::<T>::BadAccountProof)?;
+            .map_err(|_| Error::<T>::BadAccountProof)?;
         let count = trie::slot_value(storage, count_slot(), &proof.count_proof).map(trie::count);
-        ensure!(count == Some(counts.known), Error::<T>::BadCountProof);
+        ensure!(count == Ok(counts.known), Error::<T>::BadCountProof);
         let rolling = trie::slot_value(storage, hash_slot(), &proof.hash_proof);
-        ensure!(rolling == Some(trie::word(counts.rolling)), Error::<T>::BadHashProof);
+        ensure!(rolling == Ok(trie::word(counts.rolling)), Error::<T>::BadHashProof);
         Ok(Proven { origin: header.origin, counts })
     }
 

@@ -1,4 +1,5 @@
-//! Ethereum's header and its proofs of state.
+//! Ethereum's header and its proofs of state (`eth_getProof`), which may be anything: the chain reads
+//! those that an author brings, and the node those that an endpoint gives, with the same functions.
 
 use alloc::vec::Vec;
 use alloy_primitives::{keccak256, Bytes, B256, U256};
@@ -19,6 +20,35 @@ pub struct Header {
     /// The root of the state after the block.
     pub state_root: H256,
 }
+
+/// Why a proof does not show what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofError {
+    /// A node is none of Ethereum's trie, or its path leads beyond every key.
+    Unreadable,
+    /// The nodes do not lead from the root to where the key ends, each by its hash, and no further.
+    Broken,
+    /// It shows that there is no such account.
+    NoAccount,
+    /// The account has other fields than Ethereum's.
+    BadAccount,
+    /// The slot holds something else than a number.
+    BadNumber,
+}
+
+impl core::fmt::Display for ProofError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable => "a node of the proof cannot be read",
+            Self::Broken => "the nodes of the proof do not lead from the root to the key",
+            Self::NoAccount => "there is no such account",
+            Self::BadAccount => "the account has other fields than Ethereum's",
+            Self::BadNumber => "the slot holds no number",
+        })
+    }
+}
+
+impl core::error::Error for ProofError {}
 
 /// Fields of a header before London; every later fork appended some.
 const LEAST_FIELDS: usize = 15;
@@ -67,31 +97,44 @@ fn scalar(bytes: &[u8]) -> Option<u64> {
     Some(bytes.iter().fold(0, |number: u64, byte| number.wrapping_shl(8) | u64::from(*byte)))
 }
 
-/// The root of an account's storage; `None` if the proof does not show it.
-pub fn storage_root(state_root: H256, account: H160, proof: &[Vec<u8>]) -> Option<H256> {
-    let value = value(state_root, keccak256(account.as_bytes()), proof)??;
+/// The root of the storage of an account that exists. `proof` has the nodes from the root downwards.
+pub fn storage_root(
+    state_root: H256,
+    account: H160,
+    proof: &[Vec<u8>],
+) -> Result<H256, ProofError> {
+    let value = value(state_root, keccak256(account.as_bytes()), proof)?;
+    let value = value.ok_or(ProofError::NoAccount)?;
     let mut rest = value.as_slice();
-    let account = TrieAccount::decode(&mut rest).ok()?;
-    rest.is_empty().then_some(H256(account.storage_root.0))
+    let account = TrieAccount::decode(&mut rest).map_err(|_| ProofError::BadAccount)?;
+    if !rest.is_empty() {
+        return Err(ProofError::BadAccount);
+    }
+    Ok(H256(account.storage_root.0))
 }
 
-/// The number that a slot holds; `None` if the proof does not show it.
-pub fn slot_value(storage_root: H256, slot: H256, proof: &[Vec<u8>]) -> Option<U256> {
+/// The number that a slot holds. `proof` has the nodes from the storage's root downwards.
+pub fn slot_value(storage_root: H256, slot: H256, proof: &[Vec<u8>]) -> Result<U256, ProofError> {
     // A slot that holds zero is not in the trie.
     let Some(encoded) = value(storage_root, keccak256(slot.as_bytes()), proof)? else {
-        return Some(U256::ZERO);
+        return Ok(U256::ZERO);
     };
     let mut rest = encoded.as_slice();
-    U256::decode(&mut rest).ok().filter(|number| rest.is_empty() && !number.is_zero())
+    let number = U256::decode(&mut rest).map_err(|_| ProofError::BadNumber)?;
+    if !rest.is_empty() || number.is_zero() {
+        return Err(ProofError::BadNumber);
+    }
+    Ok(number)
 }
 
-/// The value at a key (`Some(None)`: there is none), if the proof shows it.
-fn value(root: H256, key: B256, proof: &[Vec<u8>]) -> Option<Option<Vec<u8>>> {
+/// The value at a hashed key; `None` if there is none.
+fn value(root: H256, key: B256, proof: &[Vec<u8>]) -> Result<Option<Vec<u8>>, ProofError> {
     let key = Nibbles::unpack(key);
-    let claimed = claim(&key, proof)?;
+    let claimed = claim(&key, proof).ok_or(ProofError::Unreadable)?;
     let nodes: Vec<Bytes> = proof.iter().map(|node| Bytes::copy_from_slice(node)).collect();
-    verify_proof(B256::from(root.0), key, claimed.clone(), &nodes).ok()?;
-    Some(claimed)
+    verify_proof(B256::from(root.0), key, claimed.clone(), &nodes)
+        .map_err(|_| ProofError::Broken)?;
+    Ok(claimed)
 }
 
 /// Where a proof's nodes lead, without looking at a single hash.
@@ -105,7 +148,7 @@ fn claim(key: &Nibbles, proof: &[Vec<u8>]) -> Option<Option<Vec<u8>>> {
         let mut rest = node.as_slice();
         // An empty trie's only node stands alone; the verifier knows it by its first node.
         if rest == [alloy_rlp::EMPTY_STRING_CODE] {
-            return Some(None);
+            return (proof.len() == 1).then_some(None);
         }
         let node = TrieNode::decode(&mut rest).ok().filter(|_| rest.is_empty())?;
         end = step(node, &mut path, key)?;

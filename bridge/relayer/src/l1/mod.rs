@@ -15,13 +15,11 @@ mod sender;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod views;
 mod wiring;
 
 pub use abi::anchor::Commitment;
-pub use contracts::{
-    AnchorState, Anchored, Authorities, Contracts, Game, GameStatus, OutputProof, ProvenWithdrawal,
-    SubmittedCommitment,
-};
+pub use contracts::Contracts;
 pub use error::L1Error;
 pub use ethers::{
     abi::{encode as abi_encode, Token},
@@ -33,6 +31,10 @@ pub use keys::{address_of, KeySource, L1Key, PASSWORD_VARIABLE};
 pub use revert::Revert;
 pub use sender::{Mined, Outcome, Sender};
 pub use transport::{Transport, TransportError};
+pub use views::{
+    AnchorState, Anchored, Authorities, Game, GameStatus, OutputProof, ProvenWithdrawal,
+    SubmittedCommitment,
+};
 pub use wiring::{Settings, Wiring};
 
 use ethers::{

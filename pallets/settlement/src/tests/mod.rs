@@ -3,6 +3,7 @@ mod deposits;
 mod inherent;
 mod origin;
 mod random;
+mod trie;
 mod withdrawals;
 
 use crate::{mock::*, Error, Event};

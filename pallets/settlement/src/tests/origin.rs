@@ -5,7 +5,6 @@ use polkadot_sdk::{
     sp_core::{H160, H256},
     sp_runtime::DispatchError,
 };
-use proptest::prelude::*;
 use tributary_primitives::bridge::{
     keccak, origin::MAX_HASHES, Advance, L1Origin, OriginProof, L2_NOTES,
 };
@@ -318,56 +317,4 @@ fn what_is_beyond_a_bound_is_refused() {
         let hashes = vec![H256::zero(); MAX_HASHES + 1];
         refused(only(OriginProof { deposit_hashes: hashes, ..good }), Error::OutOfBounds);
     });
-}
-
-/// Nodes whose paths are longer than a key together: extensions of 64 nibbles, one after the other.
-#[test]
-fn paths_that_are_too_long_break_nothing() {
-    use alloy_trie::{nodes::ExtensionNode, nodes::LeafNode, nodes::RlpNode, Nibbles};
-    ExtBuilder::default().build_and_execute(|| {
-        let (_, good) = three();
-        let leaf = alloy_rlp::encode(LeafNode::new(Nibbles::unpack([0xab; 32]), vec![0x01; 40]));
-        let below = RlpNode::from_rlp(&leaf);
-        let extension = alloy_rlp::encode(ExtensionNode::new(Nibbles::unpack([0xab; 32]), below));
-        let root = keccak(&extension);
-        let header = header_rlp(101, 1, root);
-        let bad = OriginProof { header, account_proof: vec![extension, leaf], ..good };
-        refused(only(bad), Error::BadAccountProof);
-    });
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn no_nodes_break_the_verifier(
-        nodes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..6),
-        header in proptest::collection::vec(any::<u8>(), 0..700),
-    ) {
-        let root = nodes.first().map(|node| keccak(node)).unwrap_or_default();
-        let _ = trie::storage_root(root, PORTAL, &nodes);
-        let _ = trie::slot_value(root, H256::zero(), &nodes);
-        let _ = trie::header(&header);
-    }
-
-    /// Extension nodes, branches and leaves with real links, of any path lengths.
-    #[test]
-    fn no_linked_nodes_break_the_verifier(
-        keys in proptest::collection::vec((any::<bool>(), 1usize..33, any::<u8>()), 1..6),
-    ) {
-        use alloy_trie::{nodes::{BranchNode, ExtensionNode, LeafNode, RlpNode}, Nibbles, TrieMask};
-        let mut node = alloy_rlp::encode(LeafNode::new(Nibbles::unpack([0x11; 20]), vec![7; 40]));
-        let mut proof = vec![node.clone()];
-        for (branch, length, byte) in keys {
-            let child = RlpNode::from_rlp(&node);
-            node = if branch {
-                let mask = TrieMask::new(0xffff);
-                alloy_rlp::encode(BranchNode::new(vec![child; 16], mask))
-            } else {
-                alloy_rlp::encode(ExtensionNode::new(Nibbles::unpack(vec![byte; length]), child))
-            };
-            proof.insert(0, node.clone());
-        }
-        prop_assert_eq!(trie::storage_root(keccak(&proof[0]), PORTAL, &proof), None);
-    }
 }
