@@ -70,6 +70,9 @@ pub enum EngineError {
     /// The tensor library reported an error.
     #[error("tensor library: {0}")]
     Torch(#[from] tch::TchError),
+    /// A step of generation failed; the requests in it end, others go on.
+    #[error("a step of generation failed: {0}")]
+    Step(String),
     /// The job was cancelled by its owner.
     #[error("the job was cancelled")]
     Cancelled,
@@ -85,6 +88,17 @@ impl EngineError {
     /// An [`EngineError::Io`] for `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+
+    /// Whether the tensor library had no memory left: less of the same may work.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let said = match self {
+            Self::Step(reason) => reason.to_lowercase(),
+            Self::Torch(error) => error.to_string().to_lowercase(),
+            _ => return false,
+        };
+        // The words of CUDA's allocator, of cuBLAS and of the CPU's.
+        ["out of memory", "alloc_failed", "can't allocate memory"].iter().any(|w| said.contains(w))
     }
 
     /// A short label of low cardinality for metrics.
@@ -109,6 +123,7 @@ impl EngineError {
             Self::Request(_) => "request",
             Self::Attribution(_) => "attribution",
             Self::Torch(_) => "torch",
+            Self::Step(_) => "step",
             Self::Cancelled => "cancelled",
             Self::Overloaded => "overloaded",
             Self::Stopped => "stopped",

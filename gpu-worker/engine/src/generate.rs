@@ -1,15 +1,18 @@
 //! Generation: many sequences at once, each with its own adapter, sharing every step.
 
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 
-use tch::Tensor;
-
-use crate::decoding::{
-    choose, Chosen, FinishReason, Manner, Row, Sampling, TokenLogprobs, Writer, Written,
-};
+use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::lora::{Adapter, LoraTensors};
-use crate::model::{BaseModel, KvCache};
+use crate::model::BaseModel;
+use crate::serve::runner::{Job, Output, Runner};
+use crate::serve::stock::LoraPath;
+use crate::serve::{executor, Prepared, Preparer, Setup};
+
+/// Tokens of a step when nothing else is said: prompts are cut into pieces of about this size.
+pub(crate) const STEP_TOKENS: usize = 256;
 
 /// What to continue, and how.
 #[derive(Debug, Clone)]
@@ -41,50 +44,82 @@ pub struct StepOutput {
     pub finished: Option<FinishReason>,
 }
 
-struct Sequence {
-    id: u64,
-    slot: i64,
-    /// Position of `last` in the context.
-    position: i64,
-    last: i64,
-    lora: Option<Rc<LoraTensors>>,
-    writer: Writer,
+/// How a [`Batcher`] is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchOptions {
+    /// Sequences at once.
+    pub slots: usize,
+    /// Tokens of one sequence at most; the model's context at most.
+    pub capacity: usize,
+    /// Tokens of a step at most, one for each running answer apart.
+    pub step_tokens: usize,
+    /// Memory for keys and values.
+    pub kv_bytes: usize,
+    /// Threads of the CPU's own loops.
+    pub threads: usize,
+    /// Whether these loops run, where the model is in f32 on the CPU.
+    pub cpu_loops: bool,
+    /// How the tensor library's operators add adapters, where they run instead.
+    pub lora: LoraPath,
+}
+
+impl BatchOptions {
+    /// `slots` sequences of `capacity` tokens, and memory for all of them.
+    pub fn new(slots: usize, capacity: usize) -> Self {
+        Self {
+            slots,
+            capacity,
+            step_tokens: STEP_TOKENS,
+            kv_bytes: usize::MAX,
+            threads: tch::get_num_threads().max(1) as usize,
+            cpu_loops: true,
+            lora: LoraPath::default(),
+        }
+    }
 }
 
 /// Runs sequences of different adapters together, one token of each per step.
 pub struct Batcher {
-    cache: KvCache,
-    capacity: usize,
-    free: Vec<i64>,
-    running: Vec<Sequence>,
-    next_id: u64,
-    /// Adapters of the running sequences, row by row, until the set changes.
-    gathered: Option<Option<LoraTensors>>,
+    /// Or why there is none.
+    runner: std::result::Result<Runner, String>,
+    preparer: Preparer,
+    /// Adapters in the executor's form, as long as somebody holds the tensors.
+    prepared: HashMap<*const LoraTensors, (Weak<LoraTensors>, Rc<Prepared>)>,
 }
 
 impl Batcher {
     /// Room for `slots` sequences of the model's whole context, or of `capacity` tokens.
     pub fn new(base: &BaseModel, slots: usize, capacity: usize) -> Self {
-        let capacity = capacity.min(base.config().max_position as usize);
-        let cache = base.transformer().new_cache(slots as i64, capacity as i64);
-        Self {
-            cache,
+        Self::with_options(base, BatchOptions::new(slots, capacity))
+    }
+
+    /// A batcher that is set up in detail. What cannot be is said when something is admitted.
+    pub fn with_options(base: &BaseModel, options: BatchOptions) -> Self {
+        let net = base.transformer();
+        let capacity = options.capacity.min(base.config().max_position as usize).max(1);
+        let setup = Setup {
+            loops: options.cpu_loops && Setup::can_loop(net),
+            threads: options.threads,
+            slots: options.slots,
             capacity,
-            free: (0..slots as i64).rev().collect(),
-            running: vec![],
-            next_id: 0,
-            gathered: None,
-        }
+            kv_bytes: options.kv_bytes,
+            path: options.lora,
+        };
+        let vocabulary = base.config().vocab_size;
+        let runner = executor(base, setup).map_err(|e| e.to_string()).map(|executor| {
+            Runner::new(executor, vocabulary, options.slots, capacity, options.step_tokens)
+        });
+        Self { runner, preparer: Preparer::new(net, setup.loops), prepared: HashMap::new() }
     }
 
     /// Whether another sequence can be taken in.
     pub fn has_room(&self) -> bool {
-        !self.free.is_empty()
+        self.runner.as_ref().is_ok_and(Runner::has_room)
     }
 
     /// Whether nothing runs.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        self.runner.as_ref().is_ok_and(Runner::is_idle)
     }
 
     /// Takes a sequence in and gives its id and first token.
@@ -94,123 +129,62 @@ impl Batcher {
         request: Request,
         lora: Option<Rc<LoraTensors>>,
     ) -> Result<StepOutput> {
-        let length = request.prompt.len();
-        if length == 0 {
-            return Err(EngineError::Request("the prompt is empty".into()));
-        }
-        if length >= self.capacity {
-            return Err(EngineError::PromptTooLong { tokens: length, max: self.capacity - 1 });
-        }
-        let vocabulary = base.config().vocab_size;
-        if let Some(bad) = request.prompt.iter().find(|t| !(0..vocabulary).contains(*t)) {
-            return Err(EngineError::Request(format!("token {bad} is not in the vocabulary")));
-        }
-        let room = self.capacity - length;
-        let manner = Manner {
-            max_tokens: request.max_tokens,
-            sampling: request.sampling,
-            stop: request.stop,
-            logprobs: request.logprobs,
-        };
-        let writer = Writer::new(base.tokenizer(), manner, room)?;
-        let slot = self
-            .free
-            .pop()
-            .ok_or_else(|| EngineError::Request("no free slot; try again".into()))?;
-        let net = base.transformer();
-        let logits = tch::no_grad(|| {
-            let ids = Tensor::from_slice(&request.prompt).unsqueeze(0).to_device(net.device());
-            let hidden = net.prefill(&ids, &[slot], &mut self.cache, lora.as_deref());
-            net.logits(&hidden.select(1, length as i64 - 1)) // [1, vocab]
-        });
-        let mut sequence =
-            Sequence { id: self.next_id, slot, position: length as i64 - 1, last: 0, lora, writer };
-        self.next_id += 1;
-        let output = match choose_all(&logits, std::slice::from_ref(&sequence))
-            .and_then(|mut chosen| sequence.take(chosen.remove(0)))
-        {
-            Ok(output) => output,
-            Err(error) => {
-                self.free.push(slot);
-                return Err(error);
+        let id = self.start(base, request, lora)?;
+        let runner = self.runner.as_mut().map_err(|e| EngineError::Request(e.clone()))?;
+        for output in runner.first_of(id) {
+            match output {
+                Output::Token(output) => return Ok(output),
+                Output::Failed(_, error) => return Err(error),
+                Output::Embedded(..) | Output::Scored(..) => {}
             }
-        };
-        if output.finished.is_some() {
-            self.free.push(slot);
-        } else {
-            self.running.push(sequence);
-            self.gathered = None;
         }
-        Ok(output)
+        Err(EngineError::Stopped)
+    }
+
+    /// Takes a sequence in and gives its id; the following steps read its prompt, in pieces,
+    /// beside everything else.
+    pub fn start(
+        &mut self,
+        base: &BaseModel,
+        request: Request,
+        lora: Option<Rc<LoraTensors>>,
+    ) -> Result<u64> {
+        let lora = lora.map(|lora| self.prepare(&lora)).transpose()?;
+        let runner = self.runner.as_mut().map_err(|e| EngineError::Request(e.clone()))?;
+        let admitted = runner.admit(base.tokenizer(), Job::Write(request), lora)?;
+        admitted.map_err(|_| EngineError::Request("no free slot; try again".into()))
+    }
+
+    fn prepare(&mut self, lora: &Rc<LoraTensors>) -> Result<Rc<Prepared>> {
+        self.prepared.retain(|_, (held, _)| held.strong_count() > 0);
+        let key = Rc::as_ptr(lora);
+        if let Some((_, prepared)) = self.prepared.get(&key) {
+            return Ok(prepared.clone());
+        }
+        let prepared = Rc::new(self.preparer.adopt(lora)?);
+        self.prepared.insert(key, (Rc::downgrade(lora), prepared.clone()));
+        Ok(prepared)
     }
 
     /// The next token of every running sequence.
-    pub fn step(&mut self, base: &BaseModel) -> Result<Vec<StepOutput>> {
-        if self.running.is_empty() {
-            return Ok(vec![]);
+    pub fn step(&mut self, _base: &BaseModel) -> Result<Vec<StepOutput>> {
+        let runner = self.runner.as_mut().map_err(|e| EngineError::Request(e.clone()))?;
+        let mut tokens = Vec::new();
+        for output in runner.step() {
+            match output {
+                Output::Token(output) => tokens.push(output),
+                Output::Failed(_, error) => return Err(error),
+                Output::Embedded(..) | Output::Scored(..) => {}
+            }
         }
-        let net = base.transformer();
-        let device = net.device();
-        let gathered = self.gathered.get_or_insert_with(|| gather(&self.running));
-        let column = |f: fn(&Sequence) -> i64| {
-            Tensor::from_slice(&self.running.iter().map(f).collect::<Vec<_>>()).to_device(device)
-        };
-        let (ids, slots, positions) =
-            (column(|s| s.last), column(|s| s.slot), column(|s| s.position));
-        let longest = self.running.iter().map(|s| s.position).max().unwrap_or(0) + 1;
-        let logits = tch::no_grad(|| {
-            let hidden =
-                net.decode(&ids, &slots, &positions, longest, &mut self.cache, gathered.as_ref());
-            net.logits(&hidden) // [rows, vocab]
-        });
-        let tokens = choose_all(&logits, &self.running)?;
-        let mut outputs = Vec::with_capacity(tokens.len());
-        for (sequence, token) in self.running.iter_mut().zip(tokens) {
-            outputs.push(sequence.take(token)?);
-        }
-        for output in outputs.iter().filter(|o| o.finished.is_some()) {
-            self.remove(output.sequence);
-        }
-        Ok(outputs)
+        Ok(tokens)
     }
 
     /// Ends a sequence early; nothing happens if it does not run.
     pub fn remove(&mut self, sequence: u64) {
-        if let Some(at) = self.running.iter().position(|s| s.id == sequence) {
-            let gone = self.running.swap_remove(at);
-            self.free.push(gone.slot);
-            self.gathered = None;
+        if let Ok(runner) = &mut self.runner {
+            runner.remove(sequence);
         }
-    }
-}
-
-/// Adapters row by row; one shared set of matrices when all rows have the same adapter.
-fn gather(running: &[Sequence]) -> Option<LoraTensors> {
-    let same = running.windows(2).all(|pair| match (&pair[0].lora, &pair[1].lora) {
-        (Some(a), Some(b)) => Rc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
-    });
-    if same {
-        return running.first().and_then(|s| s.lora.as_ref().map(|l| l.share()));
-    }
-    let rows: Vec<Option<&LoraTensors>> = running.iter().map(|s| s.lora.as_deref()).collect();
-    LoraTensors::gather(&rows)
-}
-
-/// Chooses a token per row of `logits` `[rows, vocab]`.
-fn choose_all(logits: &Tensor, sequences: &[Sequence]) -> Result<Vec<Chosen>> {
-    let rows: Vec<Row<'_>> = sequences.iter().map(|s| s.writer.row()).collect();
-    choose(logits, &rows)
-}
-
-impl Sequence {
-    /// Notes the chosen token and what text it makes certain.
-    fn take(&mut self, chosen: Chosen) -> Result<StepOutput> {
-        self.last = chosen.token;
-        self.position += 1;
-        let Written { token, text, logprobs, finished } = self.writer.take(chosen)?;
-        Ok(StepOutput { sequence: self.id, token, text, logprobs, finished })
     }
 }
 
@@ -232,16 +206,21 @@ pub fn generate(
     requests: Vec<(Request, Option<&Adapter>)>,
     slots: usize,
 ) -> Result<Vec<Answer>> {
-    let longest = requests.iter().map(|(r, _)| r.prompt.len() + r.max_tokens).max().unwrap_or(1);
+    let longest = requests
+        .iter()
+        .map(|(r, _)| r.prompt.len().saturating_add(r.max_tokens))
+        .max()
+        .unwrap_or(1);
     let mut batcher = Batcher::new(base, slots, longest);
     let mut prepared: Vec<(*const Adapter, Rc<LoraTensors>)> = Vec::new();
     let mut answers: Vec<Answer> = Vec::new();
-    let mut owner = std::collections::HashMap::new();
+    let mut owner = HashMap::new();
     let mut waiting = requests.into_iter().enumerate();
     let mut next = waiting.next();
     loop {
         let mut outputs = Vec::new();
-        while batcher.has_room() {
+        // Where nothing runs, a request that finds no room is told why.
+        while next.is_some() && (batcher.has_room() || batcher.is_idle()) {
             let Some((index, (request, adapter))) = next.take() else { break };
             next = waiting.next();
             let lora = adapter.map(|a| {

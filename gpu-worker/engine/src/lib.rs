@@ -14,6 +14,7 @@ mod model;
 mod optim;
 mod record;
 mod rope;
+mod serve;
 mod tokenizer;
 mod train;
 mod weights;
@@ -21,15 +22,19 @@ mod weights;
 pub use config::{ModelConfig, Projection, RopeScaling};
 pub use decoding::{FinishReason, Sampling, TokenLogprobs};
 pub use engine::{
-    AttributeRequest, Attributed, Engine, EngineInfo, EngineOptions, Event, Finished,
+    AttributeRequest, Attributed, Embedded, Engine, EngineInfo, EngineOptions, Event, Finished,
     GenerateRequest, IndexSpec, Prompt, TrainDone, TrainEvent, TrainRequest, INDEX_FILE,
 };
 pub use error::{EngineError, Result};
-pub use generate::{generate, Answer, Batcher, Request, StepOutput};
+pub use generate::{generate, Answer, BatchOptions, Batcher, Request, StepOutput};
 pub use gradients::{record_gradients, GradientOptions};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{BaseModel, Transformer};
 pub use record::{Record, Sample};
+pub use serve::runner::Pooling;
+pub use serve::score::{score, Scored};
+pub use serve::stats::{EngineStats, TierStats};
+pub use serve::stock::LoraPath;
 pub use tokenizer::{Message, TextStream, Tokenizer};
 pub use train::{
     encode_records, train, Checkpoints, Metrics, Progress, TrainSpec, Trained, Trainer,

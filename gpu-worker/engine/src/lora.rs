@@ -96,50 +96,21 @@ impl LoraTensors {
         })
     }
 
-    /// One set of matrices per row: row `i` uses `rows[i]`, `None` leaves the base as it is.
-    /// Ranks are padded with zeros to the largest; scales are folded into B.
-    ///
-    /// Gives `None` when no row has an adapter.
-    pub(crate) fn gather(rows: &[Option<&LoraTensors>]) -> Option<LoraTensors> {
-        let first = rows.iter().flatten().next()?;
-        if rows.len() == 1 {
-            return Some(first.share());
-        }
-        let mut pairs = Vec::with_capacity(first.pairs.len());
-        for layer in 0..first.pairs.len() {
-            pairs.push(std::array::from_fn(|p| Self::gather_pair(rows, layer, p)));
-        }
-        Some(LoraTensors { pairs, scale: 1.0 })
+    /// A and B of a projection, if it is adapted.
+    pub(crate) fn pair(&self, layer: usize, p: Projection) -> Option<&(Tensor, Tensor)> {
+        self.pairs.get(layer)?[p as usize].as_ref()
     }
 
-    fn gather_pair(
-        rows: &[Option<&LoraTensors>],
-        layer: usize,
-        p: usize,
-    ) -> Option<(Tensor, Tensor)> {
-        let of = |row: &Option<&LoraTensors>| {
-            row.and_then(|r| {
-                r.pairs[layer][p]
-                    .as_ref()
-                    .map(|ab| (ab.0.shallow_clone(), ab.1.shallow_clone(), r.scale))
-            })
-        };
-        let present: Vec<_> = rows.iter().map(of).collect();
-        let rank = present.iter().flatten().map(|(a, _, _)| a.size()[0]).max()?;
-        let (a0, b0, _) = present.iter().flatten().next()?;
-        let (input, output) = (a0.size()[1], b0.size()[0]);
-        let count = rows.len() as i64;
-        let options = (a0.kind(), a0.device());
-        let a_all = Tensor::zeros([count, rank, input], options);
-        let b_all = Tensor::zeros([count, output, rank], options);
-        for (row, pair) in present.iter().enumerate() {
-            if let Some((a, b, scale)) = pair {
-                let r = a.size()[0];
-                a_all.select(0, row as i64).narrow(0, 0, r).copy_(a);
-                b_all.select(0, row as i64).narrow(1, 0, r).copy_(&(b * *scale));
-            }
-        }
-        Some((a_all, b_all))
+    /// What the product of B and A is multiplied with.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Memory of all matrices.
+    pub(crate) fn bytes(&self) -> usize {
+        let pairs = self.pairs.iter().flatten().flatten();
+        let size = |t: &Tensor| t.numel() * t.kind().elt_size_in_bytes();
+        pairs.map(|(a, b)| size(a) + size(b)).sum()
     }
 
     pub(crate) fn share(&self) -> Self {

@@ -4,26 +4,42 @@
 //! A generation never waits for a training: they share weights, which nobody writes, and nothing
 //! else.
 
+mod attribute;
 mod job;
 mod serve;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
 use tokio::sync::{mpsc as channel, oneshot};
-use tributary_attribution::{Attribution, ContributionId, Index};
+use tributary_attribution::{Attribution, ContributionId};
 
 use crate::config::ModelConfig;
 use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
-use crate::lora::Adapter;
+use crate::generate::STEP_TOKENS;
 use crate::model::BaseModel;
 use crate::record::Record;
+use crate::serve::pool::{self, Limits, Pool};
+use crate::serve::runner::{Pooling, Runner};
+use crate::serve::score::Scored;
+use crate::serve::stats::EngineStats;
+use crate::serve::stock::LoraPath;
+use crate::serve::{executor, loader, Preparer, Setup};
 use crate::tokenizer::{Message, Tokenizer};
 use crate::train::{Metrics, TrainSpec};
+
+pub use serve::Embedded;
+
+/// Longest text, in bytes for each token that fits, that is looked at before it is refused.
+const PROMPT_BYTES: usize = 1 << 10;
+/// Stop texts of a request, and bytes of one, at most.
+const STOP_TEXTS: usize = 64;
+const STOP_BYTES: usize = 4 << 10;
 
 /// Name of the influence index beside an adapter's two files.
 pub const INDEX_FILE: &str = "influence.idx";
@@ -43,6 +59,20 @@ pub struct EngineOptions {
     pub capacity: usize,
     /// Requests that may wait for a slot; more are refused at once.
     pub waiting: usize,
+    /// Tokens of a step at most: long prompts are read in pieces between the answers' tokens.
+    pub step_tokens: usize,
+    /// Memory for keys and values. A request is taken in when what it may need is free.
+    pub kv_bytes: usize,
+    /// Adapters that are ready to be computed with at once; others make room by turns.
+    pub device_adapters: usize,
+    /// Memory for them, on the device.
+    pub device_bytes: usize,
+    /// Memory for adapters on the host, from where they come back faster than from disk.
+    pub host_bytes: usize,
+    /// On the CPU, whether our own loops compute instead of the tensor library. They hold the
+    /// weights a second time, are faster, and give every request the same bits whatever else
+    /// runs beside it.
+    pub cpu_loops: bool,
 }
 
 impl EngineOptions {
@@ -55,6 +85,12 @@ impl EngineOptions {
             slots: 16,
             capacity: 1024,
             waiting: 256,
+            step_tokens: STEP_TOKENS,
+            kv_bytes: 8 << 30,
+            device_adapters: 1024,
+            device_bytes: 4 << 30,
+            host_bytes: 8 << 30,
+            cpu_loops: true,
         }
     }
 }
@@ -229,6 +265,11 @@ pub struct Engine {
     tokenizer: Tokenizer,
     info: Arc<EngineInfo>,
     threads: i32,
+    preparer: Arc<Preparer>,
+    /// Requests inside, and how many may be.
+    live: Arc<AtomicUsize>,
+    limit: usize,
+    stats: serve::SharedStats,
 }
 
 impl Engine {
@@ -238,6 +279,12 @@ impl Engine {
             let reason = "an engine needs a slot and room for two tokens".into();
             return Err(EngineError::Request(reason));
         }
+        let limits = Limits {
+            device_adapters: options.device_adapters,
+            device_bytes: options.device_bytes,
+            host_bytes: options.host_bytes,
+        };
+        pool::check(&limits)?;
         let threads = options.threads.clamp(1, 1024) as i32;
         tch::set_num_threads(threads);
         let base = BaseModel::load(&options.base, options.device)?;
@@ -245,17 +292,58 @@ impl Engine {
         let info =
             Arc::new(EngineInfo { config: base.config().clone(), capacity, slots: options.slots });
         let tokenizer = base.tokenizer().clone();
+        let setup = Setup {
+            loops: options.cpu_loops && Setup::can_loop(base.transformer()),
+            threads: threads as usize,
+            slots: options.slots,
+            capacity,
+            kv_bytes: options.kv_bytes,
+            path: LoraPath::default(),
+        };
+        let preparer = Preparer::new(base.transformer(), setup.loops);
+        let (fetch, fetched) = loader::start(preparer.clone())?;
+        let attributor = attribute::start(base.share(), threads)?;
+        let stats = serve::SharedStats::default();
+
         let (commands, inbox) = mpsc::channel();
-        let shared = base.share();
-        let (slots, waiting) = (options.slots, options.waiting);
+        let (ready, started) = mpsc::channel();
+        let (shared, numbers) = (base.share(), stats.clone());
+        let step_tokens = options.step_tokens;
         std::thread::Builder::new()
             .name("engine-serve".into())
             .spawn(move || {
                 tch::set_num_threads(threads);
-                serve::Server::new(shared, slots, capacity, waiting).run(&inbox);
+                // Made here: whoever makes tensors of the cache is the one who uses them.
+                let executor = match executor(&shared, setup) {
+                    Ok(executor) => executor,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                let vocabulary = shared.config().vocab_size;
+                let server = serve::Server {
+                    tokenizer: shared.tokenizer().clone(),
+                    runner: Runner::new(executor, vocabulary, setup.slots, capacity, step_tokens),
+                    pool: Pool::new(limits, fetch),
+                    fetched,
+                    attributor,
+                    shared: numbers,
+                };
+                drop(shared);
+                let _ = ready.send(Ok(()));
+                server.run(&inbox);
             })
             .map_err(EngineError::io(Path::new("engine-serve")))?;
-        Ok(Self { commands, base: Arc::new(Mutex::new(base)), tokenizer, info, threads })
+        started.recv().map_err(|_| EngineError::Stopped)??;
+        Ok(Self {
+            commands,
+            base: Arc::new(Mutex::new(base)),
+            tokenizer,
+            info,
+            threads,
+            preparer: Arc::new(preparer),
+            live: Arc::default(),
+            limit: options.slots.saturating_add(options.waiting),
+            stats,
+        })
     }
 
     /// What is served.
@@ -263,31 +351,34 @@ impl Engine {
         &self.info
     }
 
+    /// What the engine is doing. Never waits for a step.
+    pub fn stats(&self) -> EngineStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Loads PEFT's files, and the influence index when it lies beside them, under the name `id`;
-    /// replaces an adapter of that name.
+    /// replaces an adapter of that name. The folder must stay: an adapter that had to make room
+    /// for others is read from there again.
     pub async fn load_adapter(
         &self,
         id: impl Into<String>,
         folder: impl Into<PathBuf>,
     ) -> Result<()> {
         let (id, folder) = (id.into(), folder.into());
-        let (config, device) = {
-            let base = self.base.lock().map_err(|_| EngineError::Stopped)?;
-            (base.config().clone(), base.transformer().device())
-        };
+        let (place, preparer) = (folder.clone(), self.preparer.clone());
         // Files are read on a thread of their own: neither answers nor the caller's runtime wait.
         let (done, loaded) = oneshot::channel();
         std::thread::spawn(move || {
-            let read = || -> Result<(Adapter, Option<Index>)> {
-                let adapter = Adapter::load(&folder, &config, device)?;
-                let path = folder.join(INDEX_FILE);
-                let index = if path.is_file() { Some(Index::open(&path)?) } else { None };
+            let read = || {
+                let adapter = loader::read(&place, &preparer)?;
+                let index = attribute::read_index(&place, &adapter)?;
                 Ok((adapter, index))
             };
             let _ = done.send(read());
         });
-        let (adapter, index) = loaded.await.map_err(|_| EngineError::Stopped)??;
-        self.ask(|reply| serve::Command::Load { id, adapter, index, reply }).await?
+        let read: Result<_> = loaded.await.map_err(|_| EngineError::Stopped)?;
+        let (adapter, index) = read?;
+        self.ask(|reply| serve::Command::Load { id, folder, adapter, index, reply }).await
     }
 
     /// Forgets an adapter; running answers keep it until they end. Says whether it was loaded.
@@ -303,22 +394,110 @@ impl Engine {
 
     /// How many tokens a prompt has.
     pub fn count_tokens(&self, prompt: &Prompt) -> Result<usize> {
-        Ok(prompt_tokens(&self.tokenizer, prompt)?.len())
+        Ok(self.tokens(prompt)?.len())
     }
 
-    /// Starts an answer. Dropping the receiver ends it early.
+    /// Starts an answer. Dropping the receiver ends it early. Where too many requests wait
+    /// already, the first event says so.
     pub fn generate(&self, request: GenerateRequest) -> Result<channel::UnboundedReceiver<Event>> {
-        let prompt = prompt_tokens(&self.tokenizer, &request.prompt)?;
+        let stop = &request.stop;
+        if stop.len() > STOP_TEXTS || stop.iter().any(|s| s.len() > STOP_BYTES) {
+            return Err(EngineError::Request(format!(
+                "at most {STOP_TEXTS} stop texts of at most {STOP_BYTES} bytes can be given"
+            )));
+        }
         // At most one event per token is ever in it, so it is bounded by `max_tokens`.
         let (events, receiver) = channel::unbounded_channel();
-        let command = serve::Command::Generate { request, prompt, events };
+        let Some(permit) = self.permit() else {
+            let _ = events.send(Event::Failed(EngineError::Overloaded));
+            return Ok(receiver);
+        };
+        let command = serve::Command::Run {
+            adapter: request.adapter.clone(),
+            prompt: self.tokens(&request.prompt)?,
+            task: serve::Task::Generate(Box::new(request)),
+            caller: serve::Caller::Answer(events),
+            permit,
+        };
         self.commands.send(command).map_err(|_| EngineError::Stopped)?;
         Ok(receiver)
     }
 
+    /// A vector of length one for each prompt, in the order of the prompts: the base's or an
+    /// adapter's final hidden states, pooled. Prompts run in one batch with everything else.
+    pub async fn embed(
+        &self,
+        adapter: Option<String>,
+        prompts: Vec<Prompt>,
+        pooling: Pooling,
+    ) -> Result<Vec<Embedded>> {
+        let mut replies = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let prompt = self.tokens(&prompt)?;
+            let (reply, answer) = oneshot::channel();
+            let command = serve::Command::Run {
+                adapter: adapter.clone(),
+                prompt,
+                task: serve::Task::Embed(pooling),
+                caller: serve::Caller::Vector(reply),
+                permit: self.permit().ok_or(EngineError::Overloaded)?,
+            };
+            self.commands.send(command).map_err(|_| EngineError::Stopped)?;
+            replies.push(answer);
+        }
+        let mut all = Vec::with_capacity(replies.len());
+        for reply in replies {
+            all.push(reply.await.map_err(|_| EngineError::Stopped)??);
+        }
+        Ok(all)
+    }
+
+    /// The probabilities of an answer's tokens after a prompt, in the canonical pass, with a
+    /// fingerprint of the logits. On the CPU these are the bits that the answer was drawn from.
+    pub async fn score(
+        &self,
+        adapter: Option<String>,
+        prompt: &Prompt,
+        answer_tokens: Vec<i64>,
+    ) -> Result<Scored> {
+        let (reply, answer) = oneshot::channel();
+        let command = serve::Command::Run {
+            adapter,
+            prompt: self.tokens(prompt)?,
+            task: serve::Task::Score { answer: answer_tokens },
+            caller: serve::Caller::Score(reply),
+            permit: self.permit().ok_or(EngineError::Overloaded)?,
+        };
+        self.commands.send(command).map_err(|_| EngineError::Stopped)?;
+        answer.await.map_err(|_| EngineError::Stopped)?
+    }
+
+    /// A place among the requests, or `None` when too many are inside; that is counted.
+    fn permit(&self) -> Option<serve::Permit> {
+        let permit = serve::Permit::take(&self.live, self.limit);
+        if permit.is_none() {
+            self.stats.lock().unwrap_or_else(PoisonError::into_inner).refused += 1;
+        }
+        permit
+    }
+
+    /// The tokens of a prompt; texts that cannot fit are refused before they are cut up.
+    fn tokens(&self, prompt: &Prompt) -> Result<Vec<i64>> {
+        let bytes = match prompt {
+            Prompt::Chat(messages) => messages.iter().map(|m| m.content.len()).sum(),
+            Prompt::Text(text) => text.len(),
+        };
+        let max = self.info.capacity - 1;
+        if bytes / PROMPT_BYTES > max {
+            // At least so many, by the longest token that there could be.
+            return Err(EngineError::PromptTooLong { tokens: bytes / PROMPT_BYTES, max });
+        }
+        prompt_tokens(&self.tokenizer, prompt)
+    }
+
     /// Attributes an answer to the contributions that its adapter was trained on.
     pub async fn attribute(&self, request: AttributeRequest) -> Result<Attributed> {
-        let prompt = prompt_tokens(&self.tokenizer, &request.prompt)?;
+        let prompt = self.tokens(&request.prompt)?;
         self.ask(|reply| serve::Command::Attribute { request, prompt, reply }).await?
     }
 

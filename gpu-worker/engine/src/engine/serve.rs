@@ -1,27 +1,86 @@
-//! The serving thread: takes commands between steps.
+//! The serving thread: takes commands between steps, admits, steps, delivers.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tributary_attribution::{Index, Query};
+use tributary_attribution::Index;
 
+use super::attribute;
 use crate::engine::{AttributeRequest, Attributed, Event, Finished, GenerateRequest};
 use crate::error::{EngineError, Result};
-use crate::generate::{Batcher, Request, StepOutput};
-use crate::gradients::{record_gradients, GradientOptions};
-use crate::lora::{Adapter, LoraTensors};
-use crate::model::BaseModel;
-use crate::record::Sample;
+use crate::generate::{Request, StepOutput};
+use crate::lora::Adapter;
+use crate::serve::loader::Fetched;
+use crate::serve::pool::{repeat, Pin, Pool};
+use crate::serve::queue::{Key, Queue, ANSWER_WEIGHT};
+use crate::serve::runner::{Job, Output, Pooling, Runner};
+use crate::serve::score::Scored;
+use crate::serve::stats::EngineStats;
+use crate::tokenizer::Tokenizer;
+
+/// Lines whose adapters are sent for before it is their turn.
+const LOOK_AHEAD: usize = 8;
+/// Requests of other adapters that go before one whose adapter is not there, at most: after
+/// that, an adapter in use gets no new requests until its place is free.
+const PATIENCE: usize = 16;
+/// How long the thread waits for an adapter before it looks at its commands again.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// A place among the requests that an engine holds; freed when dropped.
+pub(super) struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    /// A place, or `None` when `limit` are taken.
+    pub(super) fn take(live: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let taken = |n: usize| (n < limit).then_some(n + 1);
+        live.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).ok()?;
+        Some(Self(live.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where a request's result goes.
+pub(super) enum Caller {
+    Answer(UnboundedSender<Event>),
+    Vector(oneshot::Sender<Result<Embedded>>),
+    Score(oneshot::Sender<Result<Scored>>),
+}
+
+/// A prompt's vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedded {
+    /// Pooled hidden states, of length one: `[hidden]`.
+    pub vector: Vec<f32>,
+    /// Tokens of the prompt.
+    pub tokens: usize,
+}
+
+/// What is to be done for a caller.
+pub(super) enum Task {
+    Generate(Box<GenerateRequest>),
+    Embed(Pooling),
+    Score { answer: Vec<i64> },
+}
 
 pub(super) enum Command {
     Load {
         id: String,
+        folder: PathBuf,
         adapter: Adapter,
         index: Option<Index>,
-        reply: oneshot::Sender<Result<()>>,
+        reply: oneshot::Sender<()>,
     },
     Unload {
         id: String,
@@ -30,10 +89,12 @@ pub(super) enum Command {
     List {
         reply: oneshot::Sender<Vec<String>>,
     },
-    Generate {
-        request: GenerateRequest,
+    Run {
+        adapter: Option<String>,
         prompt: Vec<i64>,
-        events: UnboundedSender<Event>,
+        task: Task,
+        caller: Caller,
+        permit: Permit,
     },
     Attribute {
         request: AttributeRequest,
@@ -42,56 +103,80 @@ pub(super) enum Command {
     },
 }
 
-struct Loaded {
-    adapter: Adapter,
-    tensors: Rc<LoraTensors>,
-    index: Option<Index>,
-}
-
 struct Waiting {
-    request: GenerateRequest,
-    prompt: Vec<i64>,
-    events: UnboundedSender<Event>,
+    job: Job,
+    caller: Caller,
+    permit: Permit,
 }
 
-/// An answer under way.
-struct Answering {
-    events: UnboundedSender<Event>,
+/// A sequence under way.
+struct Running {
+    key: Key,
+    pin: Option<Pin>,
+    caller: Caller,
     prompt_tokens: usize,
     tokens: Vec<i64>,
     text: String,
+    _permit: Permit,
 }
 
+/// Numbers that anyone may read at any time.
+pub(super) type SharedStats = Arc<Mutex<EngineStats>>;
+
 pub(super) struct Server {
-    base: BaseModel,
-    adapters: BTreeMap<String, Loaded>,
-    batcher: Batcher,
-    waiting: VecDeque<Waiting>,
-    max_waiting: usize,
-    answering: HashMap<u64, Answering>,
+    pub tokenizer: Tokenizer,
+    pub runner: Runner,
+    pub pool: Pool,
+    pub fetched: Receiver<Fetched>,
+    pub attributor: Sender<attribute::Order>,
+    pub shared: SharedStats,
 }
 
 impl Server {
-    pub(super) fn new(base: BaseModel, slots: usize, capacity: usize, max_waiting: usize) -> Self {
-        let batcher = Batcher::new(&base, slots, capacity);
-        Self {
-            base,
-            adapters: BTreeMap::new(),
-            batcher,
-            waiting: VecDeque::new(),
-            max_waiting,
-            answering: HashMap::new(),
+    /// Serves until every handle is gone.
+    pub(super) fn run(self, inbox: &Receiver<Command>) {
+        Serving {
+            server: self,
+            queue: Queue::default(),
+            running: HashMap::new(),
+            stats: EngineStats::default(),
+        }
+        .run(inbox);
+    }
+}
+
+struct Serving {
+    server: Server,
+    queue: Queue<Waiting>,
+    running: HashMap<u64, Running>,
+    stats: EngineStats,
+}
+
+impl Caller {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Answer(events) => events.is_closed(),
+            Self::Vector(reply) => reply.is_closed(),
+            Self::Score(reply) => reply.is_closed(),
         }
     }
 
-    /// Serves until every handle is gone.
-    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
+    fn fail(self, error: EngineError) {
+        // A caller that is gone needs no reason.
+        match self {
+            Self::Answer(events) => drop(events.send(Event::Failed(error))),
+            Self::Vector(reply) => drop(reply.send(Err(error))),
+            Self::Score(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+impl Serving {
+    fn run(mut self, inbox: &Receiver<Command>) {
         loop {
-            if self.batcher.is_idle() && self.waiting.is_empty() {
-                match inbox.recv() {
-                    Ok(command) => self.handle(command),
-                    Err(_) => return,
-                }
+            self.publish();
+            if self.server.runner.is_idle() && !self.wait(inbox) {
+                return;
             }
             loop {
                 match inbox.try_recv() {
@@ -100,160 +185,308 @@ impl Server {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
+            while let Ok(fetched) = self.server.fetched.try_recv() {
+                self.arrived(fetched);
+            }
+            self.sweep();
             self.admit();
             self.step();
         }
     }
 
+    /// Waits for a command, or for an adapter when requests wait for one. Says whether to go on.
+    fn wait(&mut self, inbox: &Receiver<Command>) -> bool {
+        if self.queue.is_empty() {
+            return match inbox.recv() {
+                Ok(command) => {
+                    self.handle(command);
+                    true
+                }
+                Err(_) => false,
+            };
+        }
+        match self.server.fetched.recv_timeout(GLANCE) {
+            Ok(fetched) => self.arrived(fetched),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The loader is gone: requests fail when their turn comes.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(GLANCE),
+        }
+        true
+    }
+
     fn handle(&mut self, command: Command) {
         // A reply that nobody waits for any more is dropped.
         match command {
-            Command::Load { id, adapter, index, reply } => {
-                let _ = reply.send(self.load(id, adapter, index));
+            Command::Load { id, folder, adapter, index, reply } => {
+                let _ =
+                    self.server.attributor.send(attribute::Order::Keep { id: id.clone(), index });
+                self.server.pool.register(id, folder, adapter);
+                let _ = reply.send(());
             }
             Command::Unload { id, reply } => {
-                let _ = reply.send(self.adapters.remove(&id).is_some());
+                let known = self.server.pool.forget(&id);
+                let order = attribute::Order::Keep { id: id.clone(), index: None };
+                let _ = self.server.attributor.send(order);
+                self.fail_waiting(&id, Pool::unknown);
+                let _ = reply.send(known);
             }
             Command::List { reply } => {
-                let _ = reply.send(self.adapters.keys().cloned().collect());
+                let _ = reply.send(self.server.pool.names());
             }
-            Command::Generate { request, prompt, events } => {
-                if self.waiting.len() >= self.max_waiting {
-                    let _ = events.send(Event::Failed(EngineError::Overloaded));
-                } else {
-                    self.waiting.push_back(Waiting { request, prompt, events });
-                }
+            Command::Run { adapter, prompt, task, caller, permit } => {
+                self.enqueue(adapter, prompt, task, caller, permit);
             }
             Command::Attribute { request, prompt, reply } => {
-                let _ = reply.send(self.attribute(&request, &prompt));
+                let Some((folder, adapter)) = self.server.pool.source(&request.adapter) else {
+                    let _ = reply.send(Err(Pool::unknown(&request.adapter)));
+                    return;
+                };
+                let order = attribute::Order::Attribute { folder, adapter, request, prompt, reply };
+                // Without that thread the order is dropped, and its reply with it.
+                let _ = self.server.attributor.send(order);
             }
         }
     }
 
-    fn load(&mut self, id: String, adapter: Adapter, index: Option<Index>) -> Result<()> {
-        if let Some(index) = &index {
-            let expected = adapter.flat().numel() as u64;
-            if index.sketch().input != expected {
-                return Err(tributary_attribution::IndexError::Length {
-                    expected,
-                    found: index.sketch().input,
-                }
-                .into());
-            }
-        }
-        let tensors = adapter.tensors(self.base.config(), self.base.transformer().kind());
-        self.adapters.insert(id, Loaded { adapter, tensors: Rc::new(tensors), index });
-        Ok(())
-    }
-
-    fn admit(&mut self) {
-        while self.batcher.has_room() {
-            let Some(Waiting { request, prompt, events }) = self.waiting.pop_front() else {
-                return;
-            };
-            if events.is_closed() {
-                continue;
-            }
-            let lora = match &request.adapter {
-                None => None,
-                Some(id) => match self.adapters.get(id) {
-                    Some(loaded) => Some(loaded.tensors.clone()),
-                    None => {
-                        let _ = events.send(Event::Failed(EngineError::UnknownAdapter(id.clone())));
-                        continue;
-                    }
-                },
-            };
-            let prompt_tokens = prompt.len();
-            let request = Request {
+    fn enqueue(
+        &mut self,
+        adapter: Option<String>,
+        prompt: Vec<i64>,
+        task: Task,
+        caller: Caller,
+        permit: Permit,
+    ) {
+        let job = match task {
+            Task::Generate(request) => Job::Write(Request {
                 prompt,
                 max_tokens: request.max_tokens,
                 sampling: request.sampling,
                 stop: request.stop,
                 logprobs: request.logprobs,
-            };
-            match self.batcher.admit(&self.base, request, lora) {
-                Err(error) => {
-                    let _ = events.send(Event::Failed(error));
+            }),
+            Task::Embed(pooling) => Job::Embed(prompt, pooling),
+            Task::Score { answer } => Job::Score(prompt, answer),
+        };
+        let checked = match &adapter {
+            Some(id) if !self.server.pool.knows(id) => Err(Pool::unknown(id)),
+            _ => self.server.runner.check(&job),
+        };
+        if let Err(error) = checked {
+            self.stats.failed += 1;
+            caller.fail(error);
+            return;
+        }
+        if let Some(id) = &adapter {
+            self.server.pool.count(id);
+        }
+        self.queue.push(adapter, Waiting { job, caller, permit });
+    }
+
+    /// Ends the requests that wait for an adapter.
+    fn fail_waiting(&mut self, id: &str, error: impl Fn(&str) -> EngineError) {
+        for waiting in self.queue.remove(|key, _| key.as_deref() == Some(id)) {
+            self.stats.failed += 1;
+            waiting.caller.fail(error(id));
+        }
+    }
+
+    fn arrived(&mut self, fetched: Fetched) {
+        if let Some((id, error)) = self.server.pool.arrived(fetched) {
+            self.fail_waiting(&id, |id| repeat(id, &error));
+        }
+    }
+
+    /// Drops what nobody waits for any more, whether it runs or not.
+    fn sweep(&mut self) {
+        let gone = self.queue.remove(|_, waiting| waiting.caller.is_gone());
+        self.stats.cancelled += gone.len() as u64;
+        let gone: Vec<u64> =
+            self.running.iter().filter(|(_, r)| r.caller.is_gone()).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.server.runner.remove(id);
+            self.end(id);
+            self.stats.cancelled += 1;
+        }
+    }
+
+    /// Frees what a sequence held.
+    fn end(&mut self, id: u64) -> Option<Running> {
+        let mut running = self.running.remove(&id)?;
+        if let Some(pin) = running.pin.take() {
+            self.server.pool.unpin(pin);
+        }
+        self.queue.ended(&running.key);
+        Some(running)
+    }
+
+    /// Takes in whom there is room for: the least served line first whose adapter is there.
+    fn admit(&mut self) {
+        while self.server.runner.has_room() && !self.queue.is_empty() {
+            let order = self.queue.order();
+            self.look_ahead(&order);
+            let pool = &self.server.pool;
+            let ready = |key: &&Key| key.as_ref().is_none_or(|id| pool.is_ready(id));
+            let Some(key) = order.iter().find(ready) else { return };
+            let Some(waiting) = self.queue.pop(key) else { return };
+            if !self.start(key.clone(), waiting) {
+                return;
+            }
+            for before in order.iter().take_while(|other| *other != key) {
+                self.queue.pass_over(before);
+            }
+        }
+    }
+
+    /// Sends for the adapters that are needed next.
+    fn look_ahead(&mut self, order: &[Key]) {
+        self.server.pool.begin_round();
+        let ids = order.iter().filter_map(|key| key.as_deref());
+        let missing: Vec<&str> =
+            ids.take(LOOK_AHEAD).filter(|id| !self.server.pool.is_ready(id)).collect();
+        let queue = &self.queue;
+        let wanted = |id: &str| queue.waits(&Some(id.to_string()));
+        for (rank, id) in missing.iter().enumerate() {
+            let key = Some((*id).to_string());
+            // The first of them gets a place even from one that others wait for: when it has
+            // waited long, or when nothing else could run.
+            let first = rank == 0 && order.first() == Some(&key);
+            let alone = self.server.runner.is_idle();
+            let must = first && (alone || queue.passed_over(&key) >= PATIENCE);
+            self.server.pool.request(id, &wanted, must);
+        }
+    }
+
+    /// Starts a request; says whether there was room for it.
+    fn start(&mut self, key: Key, waiting: Waiting) -> bool {
+        let Waiting { job, caller, permit } = waiting;
+        let held = match &key {
+            None => None,
+            Some(id) => match self.server.pool.pin(id) {
+                Some(held) => Some(held),
+                None => {
+                    self.queue.put_back(&key, Waiting { job, caller, permit });
+                    return false;
                 }
-                Ok(output) => {
-                    let answering =
-                        Answering { events, prompt_tokens, tokens: vec![], text: String::new() };
-                    self.answering.insert(output.sequence, answering);
-                    self.deliver(output);
-                }
+            },
+        };
+        let (lora, pin): (Option<Rc<_>>, Option<Pin>) = held.unzip();
+        let prompt_tokens = job.prompt_tokens();
+        match self.server.runner.admit(&self.server.tokenizer, job, lora) {
+            Ok(Ok(id)) => {
+                self.queue.charge(&key, prompt_tokens as u64);
+                self.stats.prompt_tokens += prompt_tokens as u64;
+                let running = Running {
+                    key,
+                    pin,
+                    caller,
+                    prompt_tokens,
+                    tokens: vec![],
+                    text: String::new(),
+                    _permit: permit,
+                };
+                self.running.insert(id, running);
+                true
+            }
+            Ok(Err(job)) => {
+                pin.into_iter().for_each(|pin| self.server.pool.unpin(pin));
+                self.queue.put_back(&key, Waiting { job, caller, permit });
+                false
+            }
+            Err(error) => {
+                pin.into_iter().for_each(|pin| self.server.pool.unpin(pin));
+                self.queue.ended(&key);
+                self.stats.failed += 1;
+                caller.fail(error);
+                true
             }
         }
     }
 
     fn step(&mut self) {
-        match self.batcher.step(&self.base) {
-            Ok(outputs) => outputs.into_iter().for_each(|output| self.deliver(output)),
-            // A failed step leaves no sequence in a known state: all of them end.
-            Err(error) => {
-                let reason = error.to_string();
-                for (sequence, answering) in self.answering.drain() {
-                    self.batcher.remove(sequence);
-                    let failed = EngineError::Request(format!("generation failed: {reason}"));
-                    let _ = answering.events.send(Event::Failed(failed));
+        if self.server.runner.is_idle() {
+            return;
+        }
+        let outputs = self.server.runner.step();
+        self.stats.steps += 1;
+        for output in outputs {
+            match output {
+                Output::Token(output) => self.deliver(output),
+                Output::Embedded(id, vector) => {
+                    if let Some(done) = self.end(id) {
+                        self.stats.finished += 1;
+                        if let Caller::Vector(reply) = done.caller {
+                            let _ = reply.send(Ok(Embedded { vector, tokens: done.prompt_tokens }));
+                        }
+                    }
+                }
+                Output::Scored(id, scored) => {
+                    if let Some(done) = self.end(id) {
+                        self.stats.finished += 1;
+                        if let Caller::Score(reply) = done.caller {
+                            let _ = reply.send(Ok(scored));
+                        }
+                    }
+                }
+                Output::Failed(id, error) => {
+                    if let Some(failed) = self.end(id) {
+                        self.stats.failed += 1;
+                        failed.caller.fail(error);
+                    }
                 }
             }
         }
     }
 
     fn deliver(&mut self, output: StepOutput) {
-        let Some(answering) = self.answering.get_mut(&output.sequence) else { return };
-        answering.tokens.push(output.token);
-        answering.text.push_str(&output.text);
+        let Some(running) = self.running.get_mut(&output.sequence) else { return };
+        let Caller::Answer(events) = &running.caller else { return };
+        running.tokens.push(output.token);
+        running.text.push_str(&output.text);
+        self.stats.answer_tokens += 1;
+        self.queue.charge(&running.key, ANSWER_WEIGHT);
         let token = Event::Token { id: output.token, text: output.text, logprobs: output.logprobs };
-        let gone = answering.events.send(token).is_err();
+        let gone = events.send(token).is_err();
         if let Some(reason) = output.finished {
-            if let Some(done) = self.answering.remove(&output.sequence) {
-                let _ = done.events.send(Event::Done(Finished {
-                    reason,
-                    prompt_tokens: done.prompt_tokens,
-                    answer_tokens: done.tokens,
-                    text: done.text,
-                }));
+            if let Some(done) = self.end(output.sequence) {
+                self.stats.finished += 1;
+                if let Caller::Answer(events) = done.caller {
+                    let _ = events.send(Event::Done(Finished {
+                        reason,
+                        prompt_tokens: done.prompt_tokens,
+                        answer_tokens: done.tokens,
+                        text: done.text,
+                    }));
+                }
             }
         } else if gone {
-            self.batcher.remove(output.sequence);
-            self.answering.remove(&output.sequence);
+            self.server.runner.remove(output.sequence);
+            self.end(output.sequence);
+            self.stats.cancelled += 1;
         }
     }
 
-    fn attribute(&self, request: &AttributeRequest, prompt: &[i64]) -> Result<Attributed> {
-        let loaded = self
-            .adapters
-            .get(&request.adapter)
-            .ok_or_else(|| EngineError::UnknownAdapter(request.adapter.clone()))?;
-        let index = loaded.index.as_ref().ok_or_else(|| {
-            EngineError::Request(format!(
-                "adapter `{}` has no influence index; train it again",
-                request.adapter
-            ))
-        })?;
-        let vocabulary = self.base.config().vocab_size;
-        if request.answer_tokens.is_empty()
-            || request.answer_tokens.iter().any(|t| !(0..vocabulary).contains(t))
-        {
-            let reason = "the answer's tokens are empty or not of this vocabulary".into();
-            return Err(EngineError::Request(reason));
-        }
-        let length = prompt.len() + request.answer_tokens.len();
-        let max = self.base.config().max_position as usize;
-        if prompt.is_empty() || length > max {
-            return Err(EngineError::PromptTooLong { tokens: length, max });
-        }
-        let sample = Sample::from_parts(prompt, &request.answer_tokens);
-        let mut query = None;
-        let options = GradientOptions::default();
-        record_gradients(&self.base, &loaded.adapter, &[sample], options, &mut |_, gradient| {
-            query = Some(Query::from_gradient(gradient, &index.sketch())?);
-            Ok(())
-        })?;
-        let query = query.ok_or(tributary_attribution::IndexError::NoQuery)?;
-        let attribution = index.score(&query, request.top)?;
-        Ok(Attributed { attribution, query: query.integers().to_vec() })
+    /// Puts the numbers where anyone can read them.
+    fn publish(&mut self) {
+        let runner = &self.server.runner;
+        let (cache, shape, limits) = (runner.cache(), runner.shape(), runner.limits());
+        let (device, host, disk) = self.server.pool.stats();
+        let now = EngineStats {
+            waiting: self.queue.len(),
+            running: runner.running(),
+            prefilling: runner.prefilling(),
+            slots: limits.0,
+            step_limit: limits.1,
+            step_tokens: shape.tokens,
+            step_adapters: shape.adapters,
+            kv_total: cache.total,
+            kv_used: cache.used,
+            device,
+            host,
+            disk,
+            ..self.stats
+        };
+        let mut shared = self.server.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Refusals are counted at the door.
+        *shared = EngineStats { refused: shared.refused, ..now };
     }
 }

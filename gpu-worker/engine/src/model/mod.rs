@@ -14,7 +14,7 @@ use crate::rope::Rope;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
-pub(crate) use cached::KvCache;
+pub(crate) use cached::{KvCache, MultiLora, Plan, Several, Single};
 pub(crate) use weight::Weight;
 
 struct Layer {
@@ -33,6 +33,23 @@ pub struct Transformer {
     /// `None` when the embedding is the output projection too.
     head: Option<Tensor>,
     rope: Rope,
+}
+
+/// See [`Transformer::parts`].
+pub(crate) struct Parts {
+    pub embed: Tensor,
+    pub layers: Vec<LayerParts>,
+    pub norm: Tensor,
+    pub head: Tensor,
+    /// Cosines and sines, `[1, 1, max_position, head_dim]` each.
+    pub rope: (Tensor, Tensor),
+}
+
+/// Weights of one block; projections `[out, in]` in the order of [`Projection::ALL`].
+pub(crate) struct LayerParts {
+    pub input_norm: Tensor,
+    pub post_norm: Tensor,
+    pub projections: [Tensor; 7],
 }
 
 /// A base model: transformer and tokenizer from a folder in the hub's layout.
@@ -145,6 +162,23 @@ impl Transformer {
     /// The number format of the weights.
     pub fn kind(&self) -> Kind {
         self.embed.kind()
+    }
+
+    /// Handles on all weights, for whoever lays them out anew.
+    pub(crate) fn parts(&self) -> Parts {
+        let layer = |l: &Layer| LayerParts {
+            input_norm: l.input_norm.shallow_clone(),
+            post_norm: l.post_norm.shallow_clone(),
+            projections: std::array::from_fn(|i| l.projections[i].dense_copy()),
+        };
+        let (cos, sin) = self.rope.prefix(self.config.max_position);
+        Parts {
+            embed: self.embed.shallow_clone(),
+            layers: self.layers.iter().map(layer).collect(),
+            norm: self.norm.shallow_clone(),
+            head: self.head_weight().shallow_clone(),
+            rope: (cos, sin),
+        }
     }
 
     fn share(&self) -> Self {
