@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tch::Tensor;
 
 use crate::decoding::{
-    choose, Chosen, FinishReason, Manner, Row, Sampling, TokenLogprobs, Writer, Written,
+    choose, Chosen, FinishReason, Guidance, Manner, Row, Sampling, TokenLogprobs, Writer, Written,
 };
 use crate::error::{EngineError, Result};
 use crate::lora::{Adapter, LoraTensors};
@@ -24,6 +24,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// How many of the likeliest tokens to name with their probabilities.
     pub logprobs: Option<usize>,
+    /// What else the answer is held to.
+    pub guidance: Guidance,
 }
 
 /// One step of one sequence.
@@ -111,6 +113,7 @@ impl Batcher {
             sampling: request.sampling,
             stop: request.stop,
             logprobs: request.logprobs,
+            guidance: request.guidance,
         };
         let writer = Writer::new(base.tokenizer(), manner, room)?;
         let slot = self

@@ -4,6 +4,7 @@
 //! A generation never waits for a training: they share weights, which nobody writes, and nothing
 //! else.
 
+mod embed;
 mod job;
 mod serve;
 
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc as channel, oneshot};
 use tributary_attribution::{Attribution, ContributionId, Index};
 
 use crate::config::ModelConfig;
-use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
+use crate::decoding::{FinishReason, Format, Grammar, Guidance, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::lora::Adapter;
 use crate::model::BaseModel;
@@ -83,6 +84,8 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// How many of the likeliest tokens to name with their probabilities.
     pub logprobs: Option<usize>,
+    /// What else the answer is held to; [`Engine::grammar`] compiles its grammar.
+    pub guidance: Guidance,
 }
 
 /// What comes while an answer is made. The last event is `Done` or `Failed`.
@@ -303,7 +306,23 @@ impl Engine {
 
     /// How many tokens a prompt has.
     pub fn count_tokens(&self, prompt: &Prompt) -> Result<usize> {
-        Ok(prompt_tokens(&self.tokenizer, prompt)?.len())
+        Ok(self.prompt_tokens(prompt)?.len())
+    }
+
+    /// The tokens of a prompt, as the model reads them.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<i64>> {
+        prompt_tokens(&self.tokenizer, prompt)
+    }
+
+    /// What each token adds to a text; tokens that end an answer, and other special ones, add
+    /// their name.
+    pub fn token_texts(&self, tokens: &[i64]) -> Vec<Vec<u8>> {
+        tokens.iter().map(|token| self.tokenizer.token_bytes(*token)).collect()
+    }
+
+    /// Compiles a format, to be followed by any number of answers. Blocks for up to some seconds.
+    pub fn grammar(&self, format: &Format) -> Result<Grammar> {
+        self.tokenizer.grammar(format)
     }
 
     /// Starts an answer. Dropping the receiver ends it early.
@@ -314,6 +333,12 @@ impl Engine {
         let command = serve::Command::Generate { request, prompt, events };
         self.commands.send(command).map_err(|_| EngineError::Stopped)?;
         Ok(receiver)
+    }
+
+    /// The meaning of a text as a vector `[hidden_size]` of length 1, by the base (`None`) or an
+    /// adapter: the mean over its tokens of the hidden states after the last norm.
+    pub async fn embed(&self, adapter: Option<String>, tokens: Vec<i64>) -> Result<Vec<f32>> {
+        self.ask(|reply| serve::Command::Embed { adapter, tokens, reply }).await?
     }
 
     /// Attributes an answer to the contributions that its adapter was trained on.

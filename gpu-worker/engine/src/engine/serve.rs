@@ -35,6 +35,11 @@ pub(super) enum Command {
         prompt: Vec<i64>,
         events: UnboundedSender<Event>,
     },
+    Embed {
+        adapter: Option<String>,
+        tokens: Vec<i64>,
+        reply: oneshot::Sender<Result<Vec<f32>>>,
+    },
     Attribute {
         request: AttributeRequest,
         prompt: Vec<i64>,
@@ -124,6 +129,21 @@ impl Server {
                     self.waiting.push_back(Waiting { request, prompt, events });
                 }
             }
+            Command::Embed { adapter, tokens, reply } => {
+                // Nobody waits any more for what is not worth computing.
+                if !reply.is_closed() {
+                    let lora = match adapter {
+                        None => Ok(None),
+                        Some(id) => match self.adapters.get(&id) {
+                            Some(loaded) => Ok(Some(&*loaded.tensors)),
+                            None => Err(EngineError::UnknownAdapter(id)),
+                        },
+                    };
+                    let embedded =
+                        lora.and_then(|lora| super::embed::embed(&self.base, lora, &tokens));
+                    let _ = reply.send(embedded);
+                }
+            }
             Command::Attribute { request, prompt, reply } => {
                 let _ = reply.send(self.attribute(&request, &prompt));
             }
@@ -171,6 +191,7 @@ impl Server {
                 sampling: request.sampling,
                 stop: request.stop,
                 logprobs: request.logprobs,
+                guidance: request.guidance,
             };
             match self.batcher.admit(&self.base, request, lora) {
                 Err(error) => {
