@@ -314,10 +314,14 @@ impl Engine {
         prompt_tokens(&self.tokenizer, prompt)
     }
 
-    /// What each token adds to a text; tokens that end an answer, and other special ones, add
-    /// their name.
-    pub fn token_texts(&self, tokens: &[i64]) -> Vec<Vec<u8>> {
-        tokens.iter().map(|token| self.tokenizer.token_bytes(*token)).collect()
+    /// The bytes that a token adds to a text; special tokens give their names.
+    pub fn token_text(&self, token: i64) -> Vec<u8> {
+        self.tokenizer.token_bytes(token)
+    }
+
+    /// Whether a token ends an answer.
+    pub fn is_closing(&self, token: i64) -> bool {
+        self.tokenizer.eos().contains(&token)
     }
 
     /// Compiles a format, to be followed by any number of answers. Blocks for up to some seconds.
