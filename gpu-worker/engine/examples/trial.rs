@@ -13,8 +13,8 @@ use serde::Deserialize;
 use tch::Device;
 use tributary_attribution::{Builder, Query, Sketch};
 use tributary_engine::{
-    generate, record_gradients, train, Adapter, BaseModel, GradientOptions, Message, Record,
-    Request, Sample, Sampling, TrainSpec,
+    generate, record_gradients, train, Adapter, BaseModel, GradientOptions, Guidance, Message,
+    Record, Request, Sample, Sampling, TrainSpec,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -141,6 +141,7 @@ fn main() -> Fallible<()> {
             sampling: Sampling::GREEDY,
             stop: vec![],
             logprobs: None,
+            guidance: Guidance::default(),
         };
         Ok((tokens, request))
     };

@@ -64,6 +64,9 @@ pub enum EngineError {
     /// A request that makes no sense (empty prompt, temperature below zero, …).
     #[error("request: {0}")]
     Request(String),
+    /// A JSON schema that an answer is to follow cannot be used.
+    #[error("the schema cannot be followed: {0}")]
+    Schema(String),
     /// The attribution index was refused.
     #[error(transparent)]
     Attribution(#[from] tributary_attribution::IndexError),
@@ -121,6 +124,7 @@ impl EngineError {
             Self::UnknownAdapter(_) => "unknown_adapter",
             Self::PromptTooLong { .. } => "prompt_too_long",
             Self::Request(_) => "request",
+            Self::Schema(_) => "schema",
             Self::Attribution(_) => "attribution",
             Self::Torch(_) => "torch",
             Self::Step(_) => "step",

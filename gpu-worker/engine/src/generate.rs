@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
+use crate::decoding::{FinishReason, Guidance, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::lora::{Adapter, LoraTensors};
 use crate::model::BaseModel;
@@ -27,6 +27,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// How many of the likeliest tokens to name with their probabilities.
     pub logprobs: Option<usize>,
+    /// What else the answer is held to.
+    pub guidance: Guidance,
 }
 
 /// One step of one sequence.

@@ -20,7 +20,9 @@ mod train;
 mod weights;
 
 pub use config::{ModelConfig, Projection, RopeScaling};
-pub use decoding::{FinishReason, Sampling, TokenLogprobs};
+pub use decoding::{
+    FinishReason, Format, Grammar, Guidance, Sampling, TokenLogprobs, SAMPLER_VERSION,
+};
 pub use engine::{
     AttributeRequest, Attributed, Embedded, Engine, EngineInfo, EngineOptions, Event, Finished,
     GenerateRequest, IndexSpec, Prompt, TrainDone, TrainEvent, TrainRequest, INDEX_FILE,

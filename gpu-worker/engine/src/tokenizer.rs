@@ -1,12 +1,13 @@
 //! `tokenizer.json`, the chat template, and text that grows token by token.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
+use crate::decoding::{Format, Grammar, Grammars};
 use crate::error::{EngineError, Result};
 
 const TEMPLATE: &str = "chat";
@@ -41,6 +42,10 @@ struct Inner {
     bos: Option<(i64, String)>,
     eos_text: String,
     eos: Vec<i64>,
+    /// Made when the first format is compiled; what keeps a vocabulary from having any.
+    grammars: OnceLock<std::result::Result<Grammars, String>>,
+    /// What each token adds to a text, made when it is first asked.
+    bytes: OnceLock<Vec<Vec<u8>>>,
 }
 
 /// Text to tokens and back. Cheap to clone.
@@ -145,7 +150,17 @@ impl Tokenizer {
                 .add_template_owned(TEMPLATE, template)
                 .map_err(|e| fail(&config_path, format!("chat template: {e:#}")))?;
         }
-        Ok(Self(Arc::new(Inner { path, tokenizer, templates, has_template, bos, eos_text, eos })))
+        Ok(Self(Arc::new(Inner {
+            path,
+            tokenizer,
+            templates,
+            has_template,
+            bos,
+            eos_text,
+            eos,
+            grammars: OnceLock::new(),
+            bytes: OnceLock::new(),
+        })))
     }
 
     /// Tokens that end an answer; the first one closes a training answer.
@@ -198,6 +213,27 @@ impl Tokenizer {
     /// Prompt tokens of a conversation whose next turn is the model's.
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<i64>> {
         self.encode(&self.render(messages, true)?, false)
+    }
+
+    /// Compiles a format for this vocabulary. Blocks, the first time for longer; see
+    /// [`EngineError::Schema`] for what is wrong with a format.
+    pub fn grammar(&self, format: &Format) -> Result<Grammar> {
+        match self.0.grammars.get_or_init(|| Grammars::new(self)) {
+            Ok(grammars) => grammars.compile(format),
+            Err(unfit) => Err(EngineError::Schema(unfit.clone())),
+        }
+    }
+
+    /// The bytes that a token adds to a text, which need not be whole characters. Special tokens
+    /// give their names, ids without a token nothing.
+    pub fn token_bytes(&self, token: i64) -> Vec<u8> {
+        let all = self.0.bytes.get_or_init(|| crate::decoding::shown_bytes(self.raw()));
+        usize::try_from(token).ok().and_then(|at| all.get(at)).cloned().unwrap_or_default()
+    }
+
+    /// The tokenizer as its library has it.
+    pub(crate) fn raw(&self) -> &tokenizers::Tokenizer {
+        &self.0.tokenizer
     }
 
     fn fail(&self, reason: String) -> EngineError {

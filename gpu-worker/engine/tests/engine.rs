@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tributary_attribution::{Index, IndexError, Query, WHOLE_PPM};
 use tributary_engine::{
     AttributeRequest, Engine, EngineError, EngineOptions, Event, FinishReason, Finished,
-    GenerateRequest, IndexSpec, Message, Prompt, Record, Sampling, TrainDone, TrainEvent,
+    GenerateRequest, Guidance, IndexSpec, Message, Prompt, Record, Sampling, TrainDone, TrainEvent,
     TrainRequest, TrainSpec, INDEX_FILE,
 };
 
@@ -28,6 +28,7 @@ fn ask(adapter: Option<&str>, question: &str) -> GenerateRequest {
         sampling: Sampling::GREEDY,
         stop: vec![],
         logprobs: None,
+        guidance: Guidance::default(),
     }
 }
 
@@ -229,7 +230,7 @@ async fn requests_that_cannot_be_served_are_told_so() {
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
     let request = GenerateRequest { max_tokens: 0, ..ask(None, "Hello?") };
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
-    let sampling = Sampling { temperature: -1.0, top_p: 1.0, top_k: 0, seed: 0 };
+    let sampling = Sampling { temperature: -1.0, ..Sampling::GREEDY };
     let request = GenerateRequest { sampling, ..ask(None, "Hello?") };
     assert!(matches!(failed(answer(&engine, request).await), EngineError::Request(_)));
     assert!(matches!(
@@ -267,7 +268,7 @@ async fn requests_that_cannot_be_served_are_told_so() {
 
     // Sampling follows its seed.
     let draw = |seed| {
-        let sampling = Sampling { temperature: 1.2, top_p: 0.95, top_k: 0, seed };
+        let sampling = Sampling { temperature: 1.2, top_p: 0.95, seed, ..Sampling::GREEDY };
         answer(&engine, GenerateRequest { sampling, ..ask(None, "Tell me a tale.") })
     };
     let (first, again, other) =

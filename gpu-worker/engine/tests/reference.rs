@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use tributary_engine::{
     encode_records, generate, record_gradients, train, Adapter, BaseModel, Checkpoints,
-    EngineError, GradientOptions, Message, Record, Request, Sample, Sampling, TrainSpec, Trainer,
-    WeightStore,
+    EngineError, GradientOptions, Guidance, Message, Record, Request, Sample, Sampling, TrainSpec,
+    Trainer, WeightStore,
 };
 
 fn python() -> PathBuf {
@@ -196,6 +196,7 @@ fn numbers_agree_with_the_references() {
         sampling: Sampling::GREEDY,
         stop: vec![],
         logprobs: None,
+        guidance: Guidance::default(),
     };
     let answer = generate(&base, vec![(request, Some(&again))], 1).unwrap().remove(0);
     let store = WeightStore::open_file(&tensors).unwrap();
@@ -254,9 +255,15 @@ fn many_adapters_at_once(base: &BaseModel, place: &Path, ours: &Adapter) {
     let request = |i: usize| {
         let text = "tea and rain ".repeat(i + 1);
         let prompt = base.tokenizer().encode_chat(&[Message::user(text)]).unwrap();
-        let sampling =
-            Sampling { temperature: if i == 3 { 0.8 } else { 0.0 }, top_p: 0.9, top_k: 0, seed: 4 };
-        Request { prompt, max_tokens: 10 + i, sampling, stop: vec![], logprobs: None }
+        let temperature = if i == 3 { 0.8 } else { 0.0 };
+        Request {
+            prompt,
+            max_tokens: 10 + i,
+            sampling: Sampling { temperature, top_p: 0.9, seed: 4, ..Sampling::GREEDY },
+            stop: vec![],
+            logprobs: None,
+            guidance: Guidance::default(),
+        }
     };
     let all = adapters.iter().enumerate().map(|(i, a)| (request(i), *a)).collect();
     // Three slots for five: some wait, and the set that runs changes.

@@ -1,8 +1,11 @@
 //! The text of one answer: tokens in, certain text out, until it ends.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::sampling::{Chosen, Row, Sampling, TokenLogprobs};
+use super::grammar::{Followed, Follower};
+use super::sampling::{Chosen, Guidance, Row, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::tokenizer::{TextStream, Tokenizer};
 
@@ -10,10 +13,13 @@ use crate::tokenizer::{TextStream, Tokenizer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model closed its answer, or a stop text came.
+    /// The model closed its answer, a stop text came, or its grammar was complete.
     Stop,
     /// The limit of tokens or of the context was reached.
     Length,
+    /// The grammar became too complex to be followed any further; what stands is the start of an
+    /// answer that it allows.
+    Grammar,
 }
 
 /// How an answer is to be written.
@@ -27,6 +33,8 @@ pub(crate) struct Manner {
     pub stop: Vec<String>,
     /// How many of the likeliest tokens to name with their probabilities.
     pub logprobs: Option<usize>,
+    /// What else the answer is held to.
+    pub guidance: Guidance,
 }
 
 /// What one token added.
@@ -46,6 +54,10 @@ pub(crate) struct Written {
 pub(crate) struct Writer {
     sampling: Sampling,
     logprobs: Option<usize>,
+    bias: Vec<(i64, f32)>,
+    /// How often each token stands in the answer, as far as penalties need it.
+    counts: HashMap<i64, u32>,
+    follower: Option<Follower>,
     limit: usize,
     written: usize,
     text: TextStream,
@@ -62,9 +74,16 @@ impl Writer {
             return Err(EngineError::Request("max_tokens is 0".into()));
         }
         manner.sampling.check()?;
+        let Guidance { bias, grammar } = manner.guidance;
+        if bias.iter().any(|(_, added)| !added.is_finite()) {
+            return Err(EngineError::Request("logit_bias must be numbers".into()));
+        }
         Ok(Self {
             sampling: manner.sampling,
             logprobs: manner.logprobs,
+            bias,
+            counts: HashMap::new(),
+            follower: grammar.map(Follower::new).transpose()?,
             limit: manner.max_tokens.min(room),
             written: 0,
             text: TextStream::new(tokenizer.clone()),
@@ -79,7 +98,9 @@ impl Writer {
         Row {
             sampling: &self.sampling,
             index: self.written as u64,
-            allowed: None,
+            bias: &self.bias,
+            counts: &self.counts,
+            allowed: self.follower.as_ref().map(Follower::allowed),
             logprobs: self.logprobs,
         }
     }
@@ -90,15 +111,22 @@ impl Writer {
         self.written += 1;
         let closed = self.eos.contains(&token);
         let full = self.written >= self.limit;
+        if self.sampling.penalises() {
+            *self.counts.entry(token).or_default() += 1;
+        }
+        let followed = match &mut self.follower {
+            Some(follower) if !closed => follower.take(token),
+            _ => Followed::Open,
+        };
         if !closed {
             let fresh = self.text.push(token)?;
             self.held.push_str(&fresh);
         }
         let stopped = self.stop.iter().filter_map(|s| self.held.find(s.as_str())).min();
-        let finished = match (closed || stopped.is_some(), full) {
-            (true, _) => Some(FinishReason::Stop),
-            (false, true) => Some(FinishReason::Length),
-            (false, false) => None,
+        let finished = match (closed || stopped.is_some(), followed) {
+            (true, _) | (_, Followed::Whole) => Some(FinishReason::Stop),
+            (_, Followed::Lost) => Some(FinishReason::Grammar),
+            (_, Followed::Open) => full.then_some(FinishReason::Length),
         };
         let text = match (stopped, finished) {
             (Some(at), _) => self.held.drain(..).collect::<String>()[..at].to_string(),

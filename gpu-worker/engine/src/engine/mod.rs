@@ -19,7 +19,7 @@ use tokio::sync::{mpsc as channel, oneshot};
 use tributary_attribution::{Attribution, ContributionId};
 
 use crate::config::ModelConfig;
-use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
+use crate::decoding::{FinishReason, Format, Grammar, Guidance, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::generate::STEP_TOKENS;
 use crate::model::BaseModel;
@@ -119,6 +119,8 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// How many of the likeliest tokens to name with their probabilities.
     pub logprobs: Option<usize>,
+    /// What else the answer is held to; [`Engine::grammar`] compiles its grammar.
+    pub guidance: Guidance,
 }
 
 /// What comes while an answer is made. The last event is `Done` or `Failed`.
@@ -395,6 +397,26 @@ impl Engine {
     /// How many tokens a prompt has.
     pub fn count_tokens(&self, prompt: &Prompt) -> Result<usize> {
         Ok(self.tokens(prompt)?.len())
+    }
+
+    /// The tokens of a prompt, as the model reads them.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<i64>> {
+        self.tokens(prompt)
+    }
+
+    /// The bytes that a token adds to a text; special tokens give their names.
+    pub fn token_text(&self, token: i64) -> Vec<u8> {
+        self.tokenizer.token_bytes(token)
+    }
+
+    /// Whether a token ends an answer.
+    pub fn is_closing(&self, token: i64) -> bool {
+        self.tokenizer.eos().contains(&token)
+    }
+
+    /// Compiles a format, to be followed by any number of answers. Blocks for up to some seconds.
+    pub fn grammar(&self, format: &Format) -> Result<Grammar> {
+        self.tokenizer.grammar(format)
     }
 
     /// Starts an answer. Dropping the receiver ends it early. Where too many requests wait

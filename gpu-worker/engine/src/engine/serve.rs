@@ -263,6 +263,7 @@ impl Serving {
                 sampling: request.sampling,
                 stop: request.stop,
                 logprobs: request.logprobs,
+                guidance: request.guidance,
             }),
             Task::Embed(pooling) => Job::Embed(prompt, pooling),
             Task::Score { answer } => Job::Score(prompt, answer),

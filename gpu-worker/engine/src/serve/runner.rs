@@ -477,8 +477,8 @@ impl Output {
 
 impl Request {
     fn into_manner(self) -> (Vec<i64>, Manner) {
-        let Self { prompt, max_tokens, sampling, stop, logprobs } = self;
-        (prompt, Manner { max_tokens, sampling, stop, logprobs })
+        let Self { prompt, max_tokens, sampling, stop, logprobs, guidance } = self;
+        (prompt, Manner { max_tokens, sampling, stop, logprobs, guidance })
     }
 }
 
