@@ -107,7 +107,7 @@ impl Index {
             return Err(truncated(HEADER));
         }
         if &bytes[..8] != MAGIC {
-            return Err(IndexError::Magic);
+            return Err(IndexError::Magic("an influence index"));
         }
         if bytes.len() < HEADER {
             return Err(truncated(HEADER));
@@ -159,9 +159,7 @@ impl Index {
 
     /// Writes the index beside `path`, then renames it over `path`.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let part = path.with_extension("part");
-        std::fs::write(&part, self.to_bytes()).map_err(|e| io(&part, &e))?;
-        std::fs::rename(&part, path).map_err(|e| io(path, &e))
+        replace_file(path, &self.to_bytes())
     }
 
     pub(crate) fn check_sizes(rows: u32, dims: u32, contributions: u32) -> Result<()> {
@@ -188,11 +186,7 @@ impl Index {
     /// Checks what the byte layout alone does not.
     pub(crate) fn validated(self) -> Result<Self> {
         Self::check_lambda(self.lambda_millionths)?;
-        let mut sorted: Vec<(&ContributionId, u32)> = self.contributions.iter().zip(0..).collect();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(IndexError::DuplicateContribution(pair[1].1));
-        }
+        check_distinct(&self.contributions)?;
         for (row, &contribution) in self.row_contribution.iter().enumerate() {
             if contribution as usize >= self.contributions.len() {
                 return Err(IndexError::UnknownContribution { row: row as u32, contribution });
@@ -209,7 +203,24 @@ impl Index {
     }
 }
 
-fn io(path: &Path, error: &std::io::Error) -> IndexError {
+/// No contribution is listed twice.
+pub(crate) fn check_distinct(contributions: &[ContributionId]) -> Result<()> {
+    let mut sorted: Vec<(&ContributionId, u32)> = contributions.iter().zip(0..).collect();
+    sorted.sort();
+    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(IndexError::DuplicateContribution(pair[1].1)),
+        None => Ok(()),
+    }
+}
+
+/// Writes beside `path`, then renames over it.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, bytes).map_err(|e| io(&part, &e))?;
+    std::fs::rename(&part, path).map_err(|e| io(path, &e))
+}
+
+pub(crate) fn io(path: &Path, error: &std::io::Error) -> IndexError {
     IndexError::Io { path: path.display().to_string(), reason: error.to_string() }
 }
 

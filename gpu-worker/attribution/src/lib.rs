@@ -1,4 +1,5 @@
-//! The influence index: which training records shaped an answer.
+//! Which training records shaped an answer: the influence index (by gradients, described here) and
+//! the [span index](SpanIndex) (word for word).
 //!
 //! # Terms
 //! - A **row** is the gradient of one record's loss with respect to an adapter's numbers,
@@ -34,6 +35,7 @@ mod format;
 mod quantise;
 mod score;
 mod sketch;
+mod spans;
 
 pub use build::Builder;
 pub use error::IndexError;
@@ -41,6 +43,7 @@ pub use format::{ContributionId, Index};
 pub use quantise::Query;
 pub use score::{Attribution, RecordScore, WHOLE_PPM};
 pub use sketch::Sketch;
+pub use spans::{Occurrence, Span, SpanBuilder, SpanIndex, SpanOptions};
 
 /// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, IndexError>;
