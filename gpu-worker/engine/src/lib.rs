@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod generate;
 mod gradients;
+pub mod indexing;
 mod lora;
 mod model;
 mod optim;
@@ -21,10 +22,11 @@ pub use config::{ModelConfig, Projection, RopeScaling};
 pub use engine::{
     AttributeRequest, Attributed, Engine, EngineInfo, EngineOptions, Event, Finished,
     GenerateRequest, IndexSpec, Prompt, TrainDone, TrainEvent, TrainRequest, INDEX_FILE,
+    SPANS_FILE,
 };
 pub use error::{EngineError, Result};
 pub use generate::{generate, Answer, Batcher, FinishReason, Request, Sampling, StepOutput};
-pub use gradients::{record_gradients, GradientOptions};
+pub use gradients::{projected_gradients, record_gradients, GradientOptions, TwoSided};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{BaseModel, Transformer};
 pub use record::{Record, Sample};

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tributary_attribution::{Index, Query};
+use tributary_attribution::Index;
 
 use crate::engine::{AttributeRequest, Attributed, Event, Finished, GenerateRequest};
 use crate::error::{EngineError, Result};
 use crate::generate::{Batcher, Request, StepOutput};
-use crate::gradients::{record_gradients, GradientOptions};
+use crate::indexing::{queries, GradientSpace};
 use crate::lora::{Adapter, LoraTensors};
 use crate::model::BaseModel;
 use crate::record::Sample;
@@ -132,14 +132,7 @@ impl Server {
 
     fn load(&mut self, id: String, adapter: Adapter, index: Option<Index>) -> Result<()> {
         if let Some(index) = &index {
-            let expected = adapter.flat().numel() as u64;
-            if index.sketch().input != expected {
-                return Err(tributary_attribution::IndexError::Length {
-                    expected,
-                    found: index.sketch().input,
-                }
-                .into());
-            }
+            GradientSpace::of(&index.sketch(), &adapter, self.base.config())?;
         }
         let tensors = adapter.tensors(self.base.config(), self.base.transformer().kind());
         self.adapters.insert(id, Loaded { adapter, tensors: Rc::new(tensors), index });
@@ -245,14 +238,9 @@ impl Server {
             return Err(EngineError::PromptTooLong { tokens: length, max });
         }
         let sample = Sample::from_parts(prompt, &request.answer_tokens);
-        let mut query = None;
-        let options = GradientOptions::default();
-        record_gradients(&self.base, &loaded.adapter, &[sample], options, &mut |_, gradient| {
-            query = Some(Query::from_gradient(gradient, &index.sketch())?);
-            Ok(())
-        })?;
-        let query = query.ok_or(tributary_attribution::IndexError::NoQuery)?;
-        let attribution = index.score(&query, request.top)?;
+        let found = queries(&self.base, &loaded.adapter, index, &[sample])?;
+        let query = found.first().ok_or(tributary_attribution::IndexError::NoQuery)?;
+        let attribution = index.score(query, request.top)?;
         Ok(Attributed { attribution, query: query.integers().to_vec() })
     }
 }
