@@ -22,6 +22,11 @@
 //! formula. Record `i`'s part of ρ is `aᵢ cᵢ / qᵀq`; a contribution's share is the positive part
 //! of the sum over its rows, scaled so that all shares add up to ρ.
 //!
+//! # Damping
+//! λ is the caller's, as long as the rows leave most of the space free. Where they fill it, every
+//! direction would count as explained, so λ is raised in doublings until a random direction is
+//! explained to a quarter at most; the index says which λ it has.
+//!
 //! # Properties
 //! 1. *Exactness*: shares and the unattributed part add up to 1,000,000 ppm.
 //! 2. *Reproducibility*: once rows and query are 8-bit integers, scoring uses integers alone; the
@@ -30,14 +35,20 @@
 //! 4. *Safety*: a truncated, altered or malformed index is refused with an error that says why.
 
 mod build;
+mod disk;
+mod dot;
 mod error;
 mod format;
+mod layout;
 mod quantise;
 mod score;
 mod sketch;
+mod solve;
 mod spans;
+mod storage;
 
 pub use build::Builder;
+pub use disk::DiskBuilder;
 pub use error::IndexError;
 pub use format::{ContributionId, Index};
 pub use quantise::Query;

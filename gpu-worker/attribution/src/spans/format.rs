@@ -7,11 +7,11 @@
 
 use std::path::Path;
 
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::{MAX_TEXT, SEPARATOR};
-use crate::format::{io, replace_file, ContributionId, MAX_CONTRIBUTIONS, MAX_ROWS};
+use crate::format::{ContributionId, MAX_CONTRIBUTIONS, MAX_ROWS};
+use crate::storage::{replace_file, Bytes};
 use crate::{IndexError, Result};
 
 const MAGIC: &[u8; 8] = b"TRIBSPAN";
@@ -21,11 +21,6 @@ const FRONT: usize = 8 + 2 + 2 + 4 * 3;
 const HEADER: usize = FRONT + 32;
 /// Separates the digest from every other sha2-256 in the system.
 const ROOT_DOMAIN: &[u8] = b"tributary/span-index/1";
-
-enum Bytes {
-    Owned(Vec<u8>),
-    Mapped(Mmap),
-}
 
 /// A built span index, in memory or mapped from a file. Always valid: it can only be made by
 /// building or by checked reading.
@@ -54,11 +49,7 @@ impl SpanIndex {
     ///
     /// The file must not be changed in place while it is open; [`Self::save`] never does.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|e| io(path, &e))?;
-        // SAFETY: the map is only read, and the files that this crate writes are replaced by
-        // renaming, never changed in place.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| io(path, &e))?;
-        Self::checked(Bytes::Mapped(map))
+        Self::checked(Bytes::map(path)?)
     }
 
     /// Checks an index that is in memory.
@@ -234,15 +225,6 @@ impl SpanIndex {
             }
         }
         Ok(())
-    }
-}
-
-impl Bytes {
-    fn all(&self) -> &[u8] {
-        match self {
-            Self::Owned(bytes) => bytes,
-            Self::Mapped(map) => map,
-        }
     }
 }
 
