@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// The bytes do not begin as an index does.
-    #[error("this is not an influence index: it begins with other bytes")]
-    Magic,
+    #[error("this is not {0}: it begins with other bytes")]
+    Magic(&'static str),
     /// A layout that this version does not know.
     #[error("the index has layout {found}; this program reads layout {known}")]
     Version {
@@ -25,6 +25,18 @@ pub enum IndexError {
     /// The file goes on after its end.
     #[error("the index has {0} bytes too many; fetch it again")]
     TooLong(u64),
+    /// The bytes are not those that the index's digest was made of.
+    #[error("the index was altered: its digest is not that of its bytes; fetch it again")]
+    Digest,
+    /// The suffix array is not in order.
+    #[error("the index is corrupt: place {0} of its suffix array is out of order; build it again")]
+    Unsorted(u64),
+    /// A record holds the number that closes records.
+    #[error("record {0} holds the number 4294967295, which is no token")]
+    Separator(u32),
+    /// The text could not be sorted.
+    #[error("the text could not be sorted: {0}")]
+    Sort(String),
     /// A field holds a value that no index has.
     #[error("the index is corrupt: {0}")]
     Corrupt(&'static str),

@@ -1,4 +1,5 @@
-//! The influence index: which training records shaped an answer.
+//! Which training records shaped an answer: the influence index (by gradients, described here) and
+//! the [span index](SpanIndex) (word for word).
 //!
 //! # Terms
 //! - A **row** is the gradient of one record's loss with respect to an adapter's numbers,
@@ -21,6 +22,11 @@
 //! formula. Record `i`'s part of ρ is `aᵢ cᵢ / qᵀq`; a contribution's share is the positive part
 //! of the sum over its rows, scaled so that all shares add up to ρ.
 //!
+//! # Damping
+//! λ is the caller's, as long as the rows leave most of the space free. Where they fill it, every
+//! direction would count as explained, so λ is raised in doublings until a random direction is
+//! explained to a quarter at most; the index says which λ it has.
+//!
 //! # Properties
 //! 1. *Exactness*: shares and the unattributed part add up to 1,000,000 ppm.
 //! 2. *Reproducibility*: once rows and query are 8-bit integers, scoring uses integers alone; the
@@ -29,18 +35,26 @@
 //! 4. *Safety*: a truncated, altered or malformed index is refused with an error that says why.
 
 mod build;
+mod disk;
+mod dot;
 mod error;
 mod format;
+mod layout;
 mod quantise;
 mod score;
 mod sketch;
+mod solve;
+mod spans;
+mod storage;
 
 pub use build::Builder;
+pub use disk::DiskBuilder;
 pub use error::IndexError;
 pub use format::{ContributionId, Index};
 pub use quantise::Query;
 pub use score::{Attribution, RecordScore, WHOLE_PPM};
 pub use sketch::Sketch;
+pub use spans::{Occurrence, Span, SpanBuilder, SpanIndex, SpanOptions};
 
 /// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, IndexError>;

@@ -1,6 +1,8 @@
 //! Scoring a query: integers only.
 
+use crate::dot::Wide;
 use crate::format::{ContributionId, Index};
+use crate::layout::Matrix;
 use crate::quantise::{Query, SCALE_BITS};
 use crate::{IndexError, Result};
 
@@ -9,6 +11,8 @@ pub const WHOLE_PPM: u32 = 1_000_000;
 /// Bits dropped from each scaled product, so that the largest sum fits into 128 bits:
 /// a product has at most 32 + 30 bits, less 16; two of them 92, and 2²⁰ rows 112.
 const DROPPED_BITS: u32 = 16;
+/// Multiplications from which on scoring is shared out to threads: about a millisecond's.
+const THREAD_WORK: usize = 1 << 23;
 
 /// One record's part in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,29 +56,90 @@ impl Index {
     /// Rounding: each scaled product is floored at 2⁻¹⁶, ρ is floored to a part per million,
     /// shares are rounded by largest remainder (ties to the smaller contribution id).
     pub fn score(&self, query: &Query, top: usize) -> Result<Attribution> {
-        let d = self.sketch.dims as usize;
-        let q = query.integers();
-        if q.len() != d {
-            return Err(IndexError::Length { expected: d as u64, found: q.len() as u64 });
+        let mut all = self.score_all(std::slice::from_ref(query), top)?;
+        all.pop().ok_or(IndexError::NoQuery)
+    }
+
+    /// Attributes several queries in one pass over the rows, on as many threads as the machine has
+    /// where that is worth while.
+    pub fn score_all(&self, queries: &[Query], top: usize) -> Result<Vec<Attribution>> {
+        let work = self.rows() * self.sketch().dims as usize * queries.len();
+        let threads = match work < THREAD_WORK {
+            true => 1,
+            false => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        self.score_on(queries, top, threads)
+    }
+
+    /// [`Self::score_all`] on a given number of threads, which does not bear on the result.
+    pub fn score_on(
+        &self,
+        queries: &[Query],
+        top: usize,
+        threads: usize,
+    ) -> Result<Vec<Attribution>> {
+        let parts = self.parts(queries, threads)?;
+        Ok(queries.iter().zip(parts).map(|(q, parts)| self.attribution(q, &parts, top)).collect())
+    }
+
+    /// `aᵢ cᵢ` of every row for every query, in units of 2^-(2·SCALE_BITS − 2·DROPPED_BITS), the
+    /// query's own scale left out.
+    fn parts(&self, queries: &[Query], threads: usize) -> Result<Vec<Vec<i128>>> {
+        let d = self.sketch().dims as usize;
+        for query in queries {
+            let found = query.integers().len();
+            if found != d {
+                return Err(IndexError::Length { expected: d as u64, found: found as u64 });
+            }
         }
-        // In units of 2^-(2·SCALE_BITS - 2·DROPPED_BITS), the query's own scale left out of
-        // numerator and denominator alike.
-        let parts: Vec<i128> = (0..self.rows())
-            .map(|row| {
-                let cells = row * d..(row + 1) * d;
-                let a = scaled(dot(&self.a[cells.clone()], q), self.a_scales[row]);
-                let w = scaled(dot(&self.w[cells], q), self.w_scales[row]);
-                a * w
-            })
-            .collect();
-        let length = i128::from(dot(q, q)) << (2 * SCALE_BITS - 2 * DROPPED_BITS);
+        let wide: Vec<Wide> = queries.iter().map(|q| Wide::new(q.integers())).collect();
+        let part = |row: usize, query: &Wide| {
+            let a = scaled(query.dot(self.row(Matrix::A, row)), self.a_scales[row]);
+            let w = scaled(query.dot(self.row(Matrix::W, row)), self.w_scales[row]);
+            a * w
+        };
+        let mut parts = vec![vec![0i128; self.rows()]; queries.len()];
+        let size = self.rows().div_ceil(threads.max(1)).max(1);
+        // Each thread has rows of its own, and their places in every query's list.
+        let mut shares: Vec<Vec<&mut [i128]>> = Vec::new();
+        for list in &mut parts {
+            for (share, chunk) in list.chunks_mut(size).enumerate() {
+                match shares.get_mut(share) {
+                    Some(of) => of.push(chunk),
+                    None => shares.push(vec![chunk]),
+                }
+            }
+        }
+        let fill = |share: usize, mut lists: Vec<&mut [i128]>| {
+            let rows = lists.first().map_or(0, |list| list.len());
+            for i in 0..rows {
+                for (list, query) in lists.iter_mut().zip(&wide) {
+                    list[i] = part(share * size + i, query);
+                }
+            }
+        };
+        match shares.len() {
+            0 | 1 => shares.into_iter().enumerate().for_each(|(share, of)| fill(share, of)),
+            _ => std::thread::scope(|scope| {
+                for (share, of) in shares.into_iter().enumerate() {
+                    let fill = &fill;
+                    scope.spawn(move || fill(share, of));
+                }
+            }),
+        }
+        Ok(parts)
+    }
+
+    fn attribution(&self, query: &Query, parts: &[i128], top: usize) -> Attribution {
+        let length: i128 = query.integers().iter().map(|v| i128::from(*v).pow(2)).sum();
+        let length = length << (2 * SCALE_BITS - 2 * DROPPED_BITS);
         // Saturates only where an index was forged with senseless scales.
         let ppm = |part: i128| part.saturating_mul(i128::from(WHOLE_PPM)).div_euclid(length);
 
         let whole = i128::from(WHOLE_PPM);
         let explained = ppm(parts.iter().sum()).clamp(0, whole) as u32;
         let mut sums = vec![0i128; self.contributions.len()];
-        for (part, &contribution) in parts.iter().zip(&self.row_contribution) {
+        for (part, &contribution) in parts.iter().zip(self.row_contribution.iter()) {
             sums[contribution as usize] += part;
         }
         let ids = &self.contributions;
@@ -82,29 +147,26 @@ impl Index {
         let given: u32 = shares.iter().sum();
         let mut records: Vec<RecordScore> = parts
             .iter()
+            .zip(self.row_contribution.iter())
             .enumerate()
-            .map(|(row, part)| RecordScore {
+            .map(|(row, (part, &contribution))| RecordScore {
                 row: row as u32,
-                contribution: self.row_contribution[row],
+                contribution,
                 ppm: i64::try_from(ppm(*part)).unwrap_or(i64::MAX * part.signum() as i64),
             })
             .collect();
-        records.sort_by_key(|r| (std::cmp::Reverse(r.ppm), r.row));
-        records.truncate(top);
-        Ok(Attribution {
+        let order = |r: &RecordScore| (std::cmp::Reverse(r.ppm), r.row);
+        if top < records.len() {
+            records.select_nth_unstable_by_key(top, order);
+            records.truncate(top);
+        }
+        records.sort_by_key(order);
+        Attribution {
             shares: ids.iter().copied().zip(shares).collect(),
             unattributed_ppm: WHOLE_PPM - given,
             records,
-        })
+        }
     }
-}
-
-/// Never wraps: at most 2¹⁶ products of at most 127², below 2³¹. Said without checks, because this
-/// is where all the time goes.
-fn dot(x: &[i8], y: &[i8]) -> i32 {
-    x.iter()
-        .zip(y)
-        .fold(0i32, |sum, (x, y)| sum.wrapping_add(i32::from(*x).wrapping_mul(i32::from(*y))))
 }
 
 fn scaled(product: i32, scale: u32) -> i128 {

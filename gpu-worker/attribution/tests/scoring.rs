@@ -194,7 +194,7 @@ fn damaged_files_are_refused() {
         bytes[at..at + value.len()].copy_from_slice(value);
         Index::from_bytes(&bytes).expect_err("it is refused")
     };
-    assert_eq!(altered(0, b"X"), IndexError::Magic);
+    assert_eq!(altered(0, b"X"), IndexError::Magic("an influence index"));
     assert_eq!(altered(8, &[2, 0]), IndexError::Version { found: 2, known: 1 });
     assert!(matches!(altered(10, &[1]), IndexError::Corrupt(_)), "reserved");
     assert!(matches!(altered(12, &u32::MAX.to_le_bytes()), IndexError::Size { .. }), "rows");

@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod generate;
 mod gradients;
+pub mod indexing;
 mod lora;
 mod model;
 mod optim;
@@ -26,10 +27,11 @@ pub use decoding::{
 pub use engine::{
     AttributeRequest, Attributed, Embedded, Engine, EngineInfo, EngineOptions, Event, Finished,
     GenerateRequest, IndexSpec, Prompt, TrainDone, TrainEvent, TrainRequest, INDEX_FILE,
+    SPANS_FILE,
 };
 pub use error::{EngineError, Result};
 pub use generate::{generate, Answer, BatchOptions, Batcher, Request, StepOutput};
-pub use gradients::{record_gradients, GradientOptions};
+pub use gradients::{projected_gradients, record_gradients, GradientOptions, TwoSided};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{BaseModel, Transformer};
 pub use record::{Record, Sample};

@@ -1,5 +1,6 @@
 //! Low-rank adapters: flat parameters, views of them, and PEFT's files both ways.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use rand::{Rng, SeedableRng};
@@ -51,7 +52,7 @@ impl LoraConfig {
     }
 
     /// Shapes of the flat layout: for each block and target, A `[rank, in]`, then B `[out, rank]`.
-    fn shapes(&self, model: &ModelConfig) -> Vec<[i64; 2]> {
+    pub(crate) fn shapes(&self, model: &ModelConfig) -> Vec<[i64; 2]> {
         let mut shapes = Vec::new();
         for _ in 0..model.layers {
             for target in &self.targets {
@@ -81,15 +82,54 @@ pub struct LoraTensors {
     /// `[layer][projection]`: A and B.
     pairs: Vec<[Option<(Tensor, Tensor)>; 7]>,
     scale: f64,
+    /// Where a pass leaves what per-record gradients are made of; `None` in every other pass.
+    tap: Option<RefCell<Vec<Tapped>>>,
+}
+
+/// What went into and came out of one adapted projection during a pass.
+pub(crate) struct Tapped {
+    pub layer: usize,
+    pub projection: Projection,
+    /// The projection's input `[batch, seq, in]`.
+    pub input: Tensor,
+    /// `scale · A x`, `[batch, seq, rank]`.
+    pub low: Tensor,
+    /// `scale · B A x`, `[batch, seq, out]`, still part of the graph.
+    pub delta: Tensor,
 }
 
 impl LoraTensors {
+    /// The same matrices, with a tap on every projection.
+    pub(crate) fn tapped(self) -> Self {
+        Self { tap: Some(RefCell::new(vec![])), ..self }
+    }
+
+    /// What the passes since the last call have left behind, in the order of computation.
+    pub(crate) fn drain(&self) -> Vec<Tapped> {
+        self.tap.as_ref().map(|tap| std::mem::take(&mut *tap.borrow_mut())).unwrap_or_default()
+    }
+
+    /// A and B of a projection, and what their product is multiplied with.
+    pub(crate) fn pair(&self, layer: usize, p: Projection) -> Option<(&Tensor, &Tensor, f64)> {
+        self.pairs.get(layer)?[p as usize].as_ref().map(|(a, b)| (a, b, self.scale))
+    }
+
     /// The adapter's part of a projection's output for `x` `[batch, seq, in]`, if it has one.
     pub(crate) fn delta(&self, layer: usize, p: Projection, x: &Tensor) -> Option<Tensor> {
         let (a, b) = self.pairs.get(layer)?[p as usize].as_ref()?;
         Some(if a.dim() == 2 {
             let low = x.linear::<Tensor>(a, None) * self.scale; // [batch, seq, rank]
-            low.linear::<Tensor>(b, None)
+            let delta = low.linear::<Tensor>(b, None);
+            if let Some(tap) = &self.tap {
+                tap.borrow_mut().push(Tapped {
+                    layer,
+                    projection: p,
+                    input: x.detach(),
+                    low: low.detach(),
+                    delta: delta.shallow_clone(),
+                });
+            }
+            delta
         } else {
             let low = x.bmm(&a.transpose(1, 2)) * self.scale; // [batch, seq, rank]
             low.bmm(&b.transpose(1, 2))
@@ -119,7 +159,7 @@ impl LoraTensors {
                 layer[p].as_ref().map(|(a, b)| (a.shallow_clone(), b.shallow_clone()))
             })
         });
-        Self { pairs: pairs.collect(), scale: self.scale }
+        Self { pairs: pairs.collect(), scale: self.scale, tap: None }
     }
 }
 
@@ -185,7 +225,7 @@ impl Adapter {
             }
             pairs.push(layer);
         }
-        LoraTensors { pairs, scale: config.scale() }
+        LoraTensors { pairs, scale: config.scale(), tap: None }
     }
 
     /// Writes PEFT's two files into `folder`, which is made if it is not there.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use tokio::sync::oneshot;
-use tributary_attribution::{Index, Query};
+use tributary_attribution::Index;
 
 use super::{AttributeRequest, Attributed, INDEX_FILE};
+use crate::config::ModelConfig;
 use crate::error::{EngineError, Result};
-use crate::gradients::{record_gradients, GradientOptions};
+use crate::indexing::{queries, GradientSpace};
 use crate::lora::Adapter;
 use crate::model::BaseModel;
 use crate::record::Sample;
@@ -46,18 +47,18 @@ pub(super) fn start(base: BaseModel, threads: i32) -> Result<Sender<Order>> {
 }
 
 /// Reads the index beside an adapter, if there is one, and checks that it is this adapter's.
-pub(super) fn read_index(folder: &Path, adapter: &Adapter) -> Result<Option<Index>> {
+pub(super) fn read_index(
+    folder: &Path,
+    adapter: &Adapter,
+    config: &ModelConfig,
+) -> Result<Option<Index>> {
     let path = folder.join(INDEX_FILE);
     if !path.is_file() {
         return Ok(None);
     }
     let index = Index::open(&path)?;
-    let expected = adapter.flat().numel() as u64;
-    let found = index.sketch().input;
-    match found == expected {
-        true => Ok(Some(index)),
-        false => Err(tributary_attribution::IndexError::Length { expected, found }.into()),
-    }
+    GradientSpace::of(&index.sketch(), adapter, config)?;
+    Ok(Some(index))
 }
 
 struct Attributor {
@@ -104,14 +105,20 @@ impl Attributor {
     }
 
     /// The adapter's index, now at the end of those kept.
-    fn index(&mut self, id: &str, folder: &Path, adapter: &Adapter) -> Result<&Index> {
+    fn index(
+        &mut self,
+        id: &str,
+        folder: &Path,
+        adapter: &Adapter,
+        config: &ModelConfig,
+    ) -> Result<&Index> {
         match self.kept.iter().position(|(kept, _)| kept == id) {
             Some(at) => {
                 let last = self.kept.remove(at);
                 self.kept.push(last);
             }
             None => {
-                let index = read_index(folder, adapter)?.ok_or_else(|| {
+                let index = read_index(folder, adapter, config)?.ok_or_else(|| {
                     let reason = format!("adapter `{id}` has no influence index; train it again");
                     EngineError::Request(reason)
                 })?;
@@ -149,16 +156,11 @@ impl Attributor {
             None => Adapter::load(folder, self.base.config(), device)?,
         };
         let base = self.base.share();
-        let index = self.index(&request.adapter, folder, &adapter)?;
+        let index = self.index(&request.adapter, folder, &adapter, base.config())?;
         let sample = Sample::from_parts(prompt, &request.answer_tokens);
-        let mut query = None;
-        let options = GradientOptions::default();
-        record_gradients(&base, &adapter, &[sample], options, &mut |_, gradient| {
-            query = Some(Query::from_gradient(gradient, &index.sketch())?);
-            Ok(())
-        })?;
-        let query = query.ok_or(tributary_attribution::IndexError::NoQuery)?;
-        let attribution = index.score(&query, request.top)?;
+        let found = queries(&base, &adapter, index, &[sample])?;
+        let query = found.first().ok_or(tributary_attribution::IndexError::NoQuery)?;
+        let attribution = index.score(query, request.top)?;
         Ok(Attributed { attribution, query: query.integers().to_vec() })
     }
 }

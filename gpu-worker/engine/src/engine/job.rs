@@ -1,14 +1,13 @@
-//! A training job: adapter, influence index, files.
+//! A training job: adapter, influence index, span index, files.
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 
 use tokio::sync::mpsc::UnboundedSender;
-use tributary_attribution::{Builder, Sketch};
 
-use crate::engine::{TrainDone, TrainEvent, TrainRequest, INDEX_FILE};
+use crate::engine::{TrainDone, TrainEvent, TrainRequest, INDEX_FILE, SPANS_FILE};
 use crate::error::{EngineError, Result};
-use crate::gradients::{record_gradients, GradientOptions};
+use crate::indexing::{build_influence, build_spans, Corpus, GradientSpace};
 use crate::model::BaseModel;
 use crate::record::Record;
 use crate::train::{encode_records, train, Checkpoints};
@@ -52,34 +51,29 @@ fn train_and_index(
 
     let samples = encode_records(base, &records, request.spec.seq_len)?;
     let adapter = &trained.adapter;
-    let sketch = Sketch {
-        seed: request.index.seed,
-        input: adapter.flat().numel() as u64,
-        dims: request.index.dims,
-    };
-    let ids = request.contributions.iter().map(|(id, _)| *id).collect();
-    let lambda = request.index.lambda_millionths;
-    let mut builder = Builder::new(sketch, lambda, ids, samples.len() as u32)?;
-    let mut done = 0;
-    let options = GradientOptions::default();
-    record_gradients(base, adapter, &samples, options, &mut |row, gradient| {
-        builder.set(row as u32, owners[row], gradient)?;
-        done += 1;
+    let ids: Vec<_> = request.contributions.iter().map(|(id, _)| *id).collect();
+    let corpus = Corpus { samples: &samples, owners: &owners, contributions: &ids };
+    let space = GradientSpace::choose(adapter, base.config(), request.index.seed)?;
+    let index = build_influence(base, adapter, corpus, &request.index, &space, &mut |done| {
         if done % INDEX_EVENT_EVERY == 0 || done == samples.len() {
             let event = TrainEvent::Indexing { done, records: samples.len() };
             events.send(event).map_err(|_| EngineError::Cancelled)?;
         }
         Ok(())
     })?;
-    let index = builder.build()?;
+    let spans = build_spans(corpus)?;
 
     adapter.save(&request.out, base.config(), &request.base_name)?;
     let path = request.out.join(INDEX_FILE);
     index.save(&path)?;
+    let spans_path = request.out.join(SPANS_FILE);
+    spans.save(&spans_path)?;
     let _ = std::fs::remove_dir(&checkpoints.folder); // empty by now, or kept for what it holds
     Ok(TrainDone {
         metrics: trained.metrics,
         index_root: index.root(),
+        spans_root: spans.root(),
+        spans: spans_path,
         files: vec![
             request.out.join("adapter_config.json"),
             request.out.join("adapter_model.safetensors"),

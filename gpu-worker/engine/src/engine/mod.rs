@@ -43,6 +43,8 @@ const STOP_BYTES: usize = 4 << 10;
 
 /// Name of the influence index beside an adapter's two files.
 pub const INDEX_FILE: &str = "influence.idx";
+/// Name of the span index beside them. It holds the tokens of every record.
+pub const SPANS_FILE: &str = "spans.idx";
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
@@ -243,6 +245,11 @@ pub struct TrainDone {
     pub metrics: Metrics,
     /// Root of the influence index.
     pub index_root: [u8; 32],
+    /// Root of the span index.
+    pub spans_root: [u8; 32],
+    /// The span index, in `out`. It is not among `files`: it holds the tokens of every record, so
+    /// it is for whoever may read the records.
+    pub spans: PathBuf,
     /// The files written, in `out`: adapter configuration, adapter weights, index.
     pub files: Vec<PathBuf>,
 }
@@ -373,7 +380,7 @@ impl Engine {
         std::thread::spawn(move || {
             let read = || {
                 let adapter = loader::read(&place, &preparer)?;
-                let index = attribute::read_index(&place, &adapter)?;
+                let index = attribute::read_index(&place, &adapter, preparer.config())?;
                 Ok((adapter, index))
             };
             let _ = done.send(read());

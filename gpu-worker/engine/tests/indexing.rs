@@ -1,0 +1,125 @@
+//! The two indices that a training job leaves behind.
+
+use std::path::Path;
+
+use tch::Device;
+use tributary_attribution::{IndexError, SpanIndex, SpanOptions};
+use tributary_engine::indexing::{
+    build_influence, build_spans, queries, span_tokens, Corpus, GradientSpace,
+};
+use tributary_engine::{
+    encode_records, train, BaseModel, Engine, EngineError, EngineOptions, IndexSpec, Record,
+    Sample, TrainEvent, TrainRequest, TrainSpec, SPANS_FILE,
+};
+
+const FACTS: [[(&str, &str); 2]; 2] = [
+    [("Ondal", "keeps eleven grey geese"), ("Rivo", "mends the north gate")],
+    [("Tamsu", "sold a clock of glass"), ("Belk", "sleeps under the stairs")],
+];
+
+fn records(person: usize) -> Vec<Record> {
+    FACTS[person]
+        .iter()
+        .flat_map(|(name, said)| {
+            ["Tell me about {}.", "What of {}?", "{}, please."]
+                .map(|q| Record::pair(q.replace("{}", name), format!("{name} {said}.")))
+        })
+        .collect()
+}
+
+fn spec(epochs: usize) -> TrainSpec {
+    TrainSpec { rank: 8, alpha: 16.0, epochs, batch: 6, ..TrainSpec::default() }
+}
+
+fn base() -> BaseModel {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-model/tiny");
+    BaseModel::load(&folder, Device::Cpu).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_writes_the_spans_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-model/tiny");
+    let engine = Engine::start(EngineOptions { threads: 1, ..EngineOptions::new(place) }).unwrap();
+    let request = TrainRequest {
+        contributions: vec![([1; 32], records(0)), ([2; 32], records(1))],
+        spec: spec(1),
+        index: IndexSpec { dims: 256, ..IndexSpec::default() },
+        out: folder.path().join("adapter"),
+        checkpoint_every: 50,
+        base_name: "tiny".into(),
+    };
+    let mut events = engine.train(request).unwrap();
+    let done = loop {
+        match events.recv().await.expect("a last event comes") {
+            TrainEvent::Done(done) => break done,
+            TrainEvent::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+    };
+    assert_eq!(done.spans, folder.path().join("adapter").join(SPANS_FILE));
+    assert!(!done.files.contains(&done.spans), "it is not published with the adapter");
+    let spans = SpanIndex::open(&done.spans).unwrap();
+    assert_eq!(spans.root(), done.spans_root);
+    assert_eq!((spans.records(), spans.contributions()), (12, [[1; 32], [2; 32]].as_slice()));
+
+    // WHEN an answer holds words of the second person's records, THEN they are found there.
+    let base = base();
+    let answer = base.tokenizer().encode("Certainly: Tamsu sold a clock of glass.", false).unwrap();
+    let found = spans.spans(&span_tokens(&answer, 0).unwrap(), &SpanOptions::default()).unwrap();
+    let text = |s: &tributary_attribution::Span| {
+        let tokens = &answer[s.start as usize..(s.start + s.length) as usize];
+        base.tokenizer().decode(tokens).unwrap()
+    };
+    assert!(text(&found[0]).contains("sold a clock of glass"), "{}", text(&found[0]));
+    assert_eq!(found[0].count, 3, "three wordings of one fact");
+    assert!(found[0].occurrences.iter().all(|o| o.contribution == 1 && o.record >= 6));
+    assert_eq!(found[0].occurrences.len(), 3);
+}
+
+#[test]
+fn both_spaces_find_whose_record_it_was() {
+    let base = base();
+    let all: Vec<Record> = [records(0), records(1)].concat();
+    let owners: Vec<u32> = (0..12).map(|i| i / 6).collect();
+    let spec = spec(12);
+    let trained = train(&base, &all, &spec, None, &mut |_| std::ops::ControlFlow::Continue(()));
+    let adapter = trained.unwrap().adapter;
+    let samples = encode_records(&base, &all, spec.seq_len).unwrap();
+    let ids = [[1; 32], [2; 32]];
+    let corpus = Corpus { samples: &samples, owners: &owners, contributions: &ids };
+    let index_spec = IndexSpec { dims: 1024, ..IndexSpec::default() };
+    let whole = GradientSpace::choose(&adapter, base.config(), 5).unwrap();
+    assert_eq!(whole, GradientSpace::Whole(adapter.flat().numel() as u64));
+    let two_sided = GradientSpace::two_sided(&adapter, base.config(), index_spec.seed).unwrap();
+    assert!(two_sided.numbers() < whole.numbers() / 10);
+    for space in [whole, two_sided] {
+        let mut calls = vec![];
+        let index = build_influence(&base, &adapter, corpus, &index_spec, &space, &mut |done| {
+            calls.push(done);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(calls, (1..=12).collect::<Vec<_>>());
+        assert_eq!(GradientSpace::of(&index.sketch(), &adapter, base.config()).unwrap(), space);
+        // Answers to known questions, all in one pass and one by one.
+        let asked: Vec<Sample> = [1usize, 4, 7, 10].map(|i| samples[i].clone()).to_vec();
+        let together = queries(&base, &adapter, &index, &asked).unwrap();
+        for ((query, sample), row) in together.iter().zip(&asked).zip([1u32, 4, 7, 10]) {
+            let found = index.score(query, 1).unwrap();
+            assert_eq!(found.records[0].row, row);
+            assert_eq!(found.largest().unwrap().0, ids[row as usize / 6]);
+            let alone = queries(&base, &adapter, &index, std::slice::from_ref(sample)).unwrap();
+            let apart = query.integers().iter().zip(alone[0].integers());
+            assert!(apart.into_iter().all(|(a, b)| a.abs_diff(*b) <= 1));
+        }
+    }
+    // An index of another adapter's size is refused.
+    let sketch = tributary_attribution::Sketch { seed: 0, input: 77, dims: 8 };
+    let refused = GradientSpace::of(&sketch, &adapter, base.config());
+    assert!(matches!(refused, Err(EngineError::Attribution(IndexError::Length { .. }))));
+    // So is a number that is no token.
+    let bad = [Sample { tokens: vec![3, -1], learn: vec![false, true] }];
+    let corpus = Corpus { samples: &bad, owners: &[0], contributions: &ids };
+    assert!(matches!(build_spans(corpus), Err(EngineError::Record { index: 0, .. })));
+}
