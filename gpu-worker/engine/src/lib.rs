@@ -28,10 +28,11 @@ pub use error::{EngineError, Result};
 pub use generate::{generate, Answer, Batcher, Request, StepOutput};
 pub use gradients::{record_gradients, GradientOptions};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
-pub use model::{BaseModel, Transformer};
+pub use model::{nf4_round_trip, BaseModel, Quantise, Transformer};
 pub use record::{Record, Sample};
 pub use tokenizer::{Message, TextStream, Tokenizer};
 pub use train::{
-    encode_records, train, Checkpoints, Metrics, Progress, TrainSpec, Trained, Trainer,
+    encode_records, step_together, train, Checkpoints, Metrics, Progress, TrainSpec, Trained,
+    Trainer,
 };
 pub use weights::WeightStore;

@@ -1,11 +1,12 @@
-//! The engine as a service: one thread owns the serving tensors, each training has a thread of
-//! its own over the same frozen weights, and everybody else talks to them over channels.
+//! The engine as a service: one thread owns the serving tensors, one the trainings, both over the
+//! same frozen weights, and everybody else talks to them over channels.
 //!
 //! A generation never waits for a training: they share weights, which nobody writes, and nothing
 //! else.
 
 mod job;
 mod serve;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
@@ -20,7 +21,7 @@ use crate::config::ModelConfig;
 use crate::decoding::{FinishReason, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::lora::Adapter;
-use crate::model::BaseModel;
+use crate::model::{BaseModel, Quantise};
 use crate::record::Record;
 use crate::tokenizer::{Message, Tokenizer};
 use crate::train::{Metrics, TrainSpec};
@@ -43,6 +44,8 @@ pub struct EngineOptions {
     pub capacity: usize,
     /// Requests that may wait for a slot; more are refused at once.
     pub waiting: usize,
+    /// How the base model is held in memory.
+    pub quantise: Quantise,
 }
 
 impl EngineOptions {
@@ -55,6 +58,7 @@ impl EngineOptions {
             slots: 16,
             capacity: 1024,
             waiting: 256,
+            quantise: Quantise::None,
         }
     }
 }
@@ -184,6 +188,12 @@ pub enum TrainEvent {
         steps: usize,
         /// Mean loss of the last batch.
         loss: f64,
+        /// Learning rate of that step.
+        lr: f64,
+        /// Tokens of its batch per second.
+        tokens_per_second: f64,
+        /// Mean loss of the held-out records, when this step looked at them.
+        held_out: Option<f64>,
     },
     /// The influence index is being built.
     Indexing {
@@ -224,11 +234,11 @@ pub struct EngineInfo {
 #[derive(Clone)]
 pub struct Engine {
     commands: Sender<serve::Command>,
+    trainings: Sender<training::Job>,
     /// Locked only to share the weights with a new training.
     base: Arc<Mutex<BaseModel>>,
     tokenizer: Tokenizer,
     info: Arc<EngineInfo>,
-    threads: i32,
 }
 
 impl Engine {
@@ -240,7 +250,7 @@ impl Engine {
         }
         let threads = options.threads.clamp(1, 1024) as i32;
         tch::set_num_threads(threads);
-        let base = BaseModel::load(&options.base, options.device)?;
+        let base = BaseModel::load_with(&options.base, options.device, options.quantise)?;
         let capacity = options.capacity.min(base.config().max_position as usize);
         let info =
             Arc::new(EngineInfo { config: base.config().clone(), capacity, slots: options.slots });
@@ -255,7 +265,16 @@ impl Engine {
                 serve::Server::new(shared, slots, capacity, waiting).run(&inbox);
             })
             .map_err(EngineError::io(Path::new("engine-serve")))?;
-        Ok(Self { commands, base: Arc::new(Mutex::new(base)), tokenizer, info, threads })
+        let (trainings, queue) = mpsc::channel();
+        let shared = base.share();
+        std::thread::Builder::new()
+            .name("engine-train".into())
+            .spawn(move || {
+                tch::set_num_threads(threads);
+                training::run(&shared, &queue);
+            })
+            .map_err(EngineError::io(Path::new("engine-train")))?;
+        Ok(Self { commands, trainings, base: Arc::new(Mutex::new(base)), tokenizer, info })
     }
 
     /// What is served.
@@ -322,19 +341,12 @@ impl Engine {
         self.ask(|reply| serve::Command::Attribute { request, prompt, reply }).await?
     }
 
-    /// Starts a training on a thread of its own. Dropping the receiver cancels it; its checkpoint
-    /// stays, so that the same request goes on from there.
+    /// Starts a training; it shares its passes over the base with others that run. Dropping the
+    /// receiver cancels it; its checkpoint stays, so that the same request goes on from there.
     pub fn train(&self, request: TrainRequest) -> Result<channel::UnboundedReceiver<TrainEvent>> {
-        let base = self.base.lock().map_err(|_| EngineError::Stopped)?.share();
         let (events, receiver) = channel::unbounded_channel();
-        let threads = self.threads;
-        std::thread::Builder::new()
-            .name("engine-train".into())
-            .spawn(move || {
-                tch::set_num_threads(threads);
-                job::run(&base, &request, &events);
-            })
-            .map_err(EngineError::io(Path::new("engine-train")))?;
+        let job = training::Job { request, events };
+        self.trainings.send(job).map_err(|_| EngineError::Stopped)?;
         Ok(receiver)
     }
 
