@@ -19,12 +19,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// A batch with loss on learnt tokens only, all of weight 1.
-    pub(crate) fn new(samples: &[&Sample], padding: i64, device: Device) -> Self {
-        Self::weighted(samples, padding, 0.0, device)
-    }
-
-    /// A batch in which tokens that are not learnt weigh `other` instead of nothing.
+    /// A batch in which learnt tokens weigh 1 and all others `other`.
     pub(crate) fn weighted(samples: &[&Sample], padding: i64, other: f32, device: Device) -> Self {
         let seq = samples.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
         let mut ids = vec![padding; samples.len() * seq];

@@ -11,6 +11,9 @@ pub enum EngineError {
     /// A file exists but reading or writing it failed.
     #[error("{path}: {source}; check that the path exists and that its permissions allow this")]
     Io { path: PathBuf, source: std::io::Error },
+    /// The disk has no room left.
+    #[error("{path}: no space is left; free some and start again, a training goes on from its last checkpoint")]
+    StorageFull { path: PathBuf },
     /// A file that the layout demands is not there.
     #[error("{path} is missing: {needed_for}")]
     MissingFile { path: PathBuf, needed_for: &'static str },
@@ -29,6 +32,11 @@ pub enum EngineError {
     /// A tensor's number format is not f32, bf16 or f16.
     #[error("tensor `{name}` is stored as {dtype}; only F32, BF16 and F16 can be read")]
     TensorDtype { name: String, dtype: String },
+    /// A matrix cannot be held in 4 bits.
+    #[error(
+        "a matrix of shape {shape:?} cannot be quantised; its size is not a multiple of {block}"
+    )]
+    Quantise { shape: Vec<i64>, block: i64 },
     /// A safetensors file is truncated or its header is malformed.
     #[error("{path} is not a whole safetensors file ({reason}); fetch it again")]
     Safetensors { path: PathBuf, reason: String },
@@ -41,7 +49,7 @@ pub enum EngineError {
     /// An adapter's configuration or tensors cannot be used on this base model.
     #[error("adapter {path}: {reason}")]
     Adapter { path: PathBuf, reason: String },
-    /// A record is not one of the three accepted forms, or has nothing to learn from.
+    /// A record is not one of the accepted forms, or has nothing to learn from.
     #[error("record {index}: {reason}")]
     Record { index: usize, reason: String },
     /// A training specification is out of range.
@@ -90,7 +98,12 @@ pub enum EngineError {
 impl EngineError {
     /// An [`EngineError::Io`] for `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_path_buf(), source }
+        move |source| match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull { path: path.to_path_buf() }
+            }
+            _ => Self::Io { path: path.to_path_buf(), source },
+        }
     }
 
     /// Whether the tensor library had no memory left: less of the same may work.
@@ -108,11 +121,13 @@ impl EngineError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Io { .. } => "io",
+            Self::StorageFull { .. } => "storage_full",
             Self::MissingFile { .. } => "missing_file",
             Self::Config { .. } => "config",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::TensorShape { .. } => "tensor_shape",
             Self::TensorDtype { .. } => "tensor_dtype",
+            Self::Quantise { .. } => "quantise",
             Self::Safetensors { .. } => "safetensors",
             Self::Tokenizer { .. } => "tokenizer",
             Self::Template { .. } => "template",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::error::{EngineError, Result};
 
-/// Writes `bytes` beside `path`, syncs, then renames over it.
+/// Writes `bytes` beside `path`, syncs, then renames over it. What stood there stays when it fails.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
@@ -17,8 +17,13 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.map_err(io)?;
-    std::fs::rename(&part, path).map_err(EngineError::io(path))
+    let moved = written
+        .map_err(io)
+        .and_then(|()| std::fs::rename(&part, path).map_err(EngineError::io(path)));
+    if moved.is_err() {
+        let _ = std::fs::remove_file(&part); // half a file helps nobody and takes room
+    }
+    moved
 }
 
 /// Writes `value` as indented JSON with a final newline.

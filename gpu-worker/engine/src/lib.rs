@@ -33,7 +33,7 @@ pub use error::{EngineError, Result};
 pub use generate::{generate, Answer, BatchOptions, Batcher, Request, StepOutput};
 pub use gradients::{projected_gradients, record_gradients, GradientOptions, TwoSided};
 pub use lora::{Adapter, LoraConfig, LoraTensors};
-pub use model::{BaseModel, Transformer};
+pub use model::{nf4_round_trip, BaseModel, Quantise, Transformer};
 pub use record::{Record, Sample};
 pub use serve::runner::Pooling;
 pub use serve::score::{score, Scored};
@@ -41,6 +41,7 @@ pub use serve::stats::{EngineStats, TierStats};
 pub use serve::stock::LoraPath;
 pub use tokenizer::{Message, TextStream, Tokenizer};
 pub use train::{
-    encode_records, train, Checkpoints, Metrics, Progress, TrainSpec, Trained, Trainer,
+    encode_records, step_together, train, Checkpoints, Metrics, Progress, TrainSpec, Trained,
+    Trainer,
 };
 pub use weights::WeightStore;

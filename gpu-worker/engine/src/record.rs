@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{EngineError, Result};
 use crate::tokenizer::{Message, Tokenizer};
 
-/// One training example in any of the three accepted forms.
+/// One training example in any of the accepted forms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Record {
@@ -15,6 +15,16 @@ pub enum Record {
         prompt: String,
         /// What is to be answered.
         completion: String,
+    },
+    /// A question with a better and a worse answer: direct preference optimisation (Rafailov et al.
+    /// 2023).
+    Preference {
+        /// What is asked.
+        prompt: String,
+        /// The better answer.
+        chosen: String,
+        /// The worse one.
+        rejected: String,
     },
     /// A conversation; every turn of the assistant is learnt.
     Messages {
@@ -53,7 +63,8 @@ impl Sample {
         sample
     }
 
-    /// Tokens of `record`, cut at `max_tokens`. `index` is only used to name the record in errors.
+    /// Tokens of `record`, cut at `max_tokens`; of a preference, those of its chosen answer. `index`
+    /// is only used to name the record in errors.
     pub fn encode(
         record: &Record,
         tokenizer: &Tokenizer,
@@ -62,6 +73,10 @@ impl Sample {
     ) -> Result<Self> {
         let mut sample = Self { tokens: vec![], learn: vec![] };
         match record {
+            Record::Preference { prompt, chosen, .. } => {
+                let pair = Record::pair(prompt.as_str(), chosen.as_str());
+                return Self::encode(&pair, tokenizer, max_tokens, index);
+            }
             Record::Pair { prompt, completion } if tokenizer.has_chat_template() => {
                 let turns = [Message::user(prompt), Message::assistant(completion)];
                 sample.push_turns(&turns, tokenizer)?;

@@ -67,6 +67,7 @@ fn engine_spec(spec: &jobs::TrainSpec) -> TrainSpec {
         warmup_ratio: f64::from(spec.warmup_permille) / 1e3,
         grad_clip: Some(1.0),
         weight_decay: 0.0,
+        ..TrainSpec::default()
     }
 }
 
@@ -106,7 +107,7 @@ impl Trainer for Engines {
         let mut events = engine.train(request).map_err(engine_fault)?;
         let done = loop {
             match events.recv().await {
-                Some(TrainEvent::Progress { step, steps, loss }) => {
+                Some(TrainEvent::Progress { step, steps, loss, .. }) => {
                     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                     board.step(job.id, count(step), count(steps), loss as f32);
                 }

@@ -1,5 +1,5 @@
-//! The engine as a service: one thread owns the serving tensors, each training has a thread of
-//! its own over the same frozen weights, and everybody else talks to them over channels.
+//! The engine as a service: one thread owns the serving tensors, one the trainings, both over the
+//! same frozen weights, and everybody else talks to them over channels.
 //!
 //! A generation never waits for a training: they share weights, which nobody writes, and nothing
 //! else.
@@ -7,6 +7,7 @@
 mod attribute;
 mod job;
 mod serve;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -22,7 +23,7 @@ use crate::config::ModelConfig;
 use crate::decoding::{FinishReason, Format, Grammar, Guidance, Sampling, TokenLogprobs};
 use crate::error::{EngineError, Result};
 use crate::generate::STEP_TOKENS;
-use crate::model::BaseModel;
+use crate::model::{BaseModel, Quantise};
 use crate::record::Record;
 use crate::serve::pool::{self, Limits, Pool};
 use crate::serve::runner::{Pooling, Runner};
@@ -75,6 +76,8 @@ pub struct EngineOptions {
     /// weights a second time, are faster, and give every request the same bits whatever else
     /// runs beside it.
     pub cpu_loops: bool,
+    /// How the base model is held in memory.
+    pub quantise: Quantise,
 }
 
 impl EngineOptions {
@@ -93,6 +96,7 @@ impl EngineOptions {
             device_bytes: 4 << 30,
             host_bytes: 8 << 30,
             cpu_loops: true,
+            quantise: Quantise::None,
         }
     }
 }
@@ -224,6 +228,12 @@ pub enum TrainEvent {
         steps: usize,
         /// Mean loss of the last batch.
         loss: f64,
+        /// Learning rate of that step.
+        lr: f64,
+        /// Tokens of its batch per second.
+        tokens_per_second: f64,
+        /// Mean loss of the held-out records, when this step looked at them.
+        held_out: Option<f64>,
     },
     /// The influence index is being built.
     Indexing {
@@ -269,11 +279,11 @@ pub struct EngineInfo {
 #[derive(Clone)]
 pub struct Engine {
     commands: Sender<serve::Command>,
+    trainings: Sender<training::Job>,
     /// Locked only to share the weights with a new training.
     base: Arc<Mutex<BaseModel>>,
     tokenizer: Tokenizer,
     info: Arc<EngineInfo>,
-    threads: i32,
     preparer: Arc<Preparer>,
     /// Requests inside, and how many may be.
     live: Arc<AtomicUsize>,
@@ -296,13 +306,16 @@ impl Engine {
         pool::check(&limits)?;
         let threads = options.threads.clamp(1, 1024) as i32;
         tch::set_num_threads(threads);
-        let base = BaseModel::load(&options.base, options.device)?;
+        let base = BaseModel::load_with(&options.base, options.device, options.quantise)?;
         let capacity = options.capacity.min(base.config().max_position as usize);
         let info =
             Arc::new(EngineInfo { config: base.config().clone(), capacity, slots: options.slots });
         let tokenizer = base.tokenizer().clone();
         let setup = Setup {
-            loops: options.cpu_loops && Setup::can_loop(base.transformer()),
+            // The loops hold weights in f32, which would undo a quantisation.
+            loops: options.cpu_loops
+                && options.quantise == Quantise::None
+                && Setup::can_loop(base.transformer()),
             threads: threads as usize,
             slots: options.slots,
             capacity,
@@ -342,12 +355,21 @@ impl Engine {
             })
             .map_err(EngineError::io(Path::new("engine-serve")))?;
         started.recv().map_err(|_| EngineError::Stopped)??;
+        let (trainings, queue) = mpsc::channel();
+        let shared = base.share();
+        std::thread::Builder::new()
+            .name("engine-train".into())
+            .spawn(move || {
+                tch::set_num_threads(threads);
+                training::run(&shared, &queue);
+            })
+            .map_err(EngineError::io(Path::new("engine-train")))?;
         Ok(Self {
             commands,
+            trainings,
             base: Arc::new(Mutex::new(base)),
             tokenizer,
             info,
-            threads,
             preparer: Arc::new(preparer),
             live: Arc::default(),
             limit: options.slots.saturating_add(options.waiting),
@@ -530,19 +552,12 @@ impl Engine {
         self.ask(|reply| serve::Command::Attribute { request, prompt, reply }).await?
     }
 
-    /// Starts a training on a thread of its own. Dropping the receiver cancels it; its checkpoint
-    /// stays, so that the same request goes on from there.
+    /// Starts a training; it shares its passes over the base with others that run. Dropping the
+    /// receiver cancels it; its checkpoint stays, so that the same request goes on from there.
     pub fn train(&self, request: TrainRequest) -> Result<channel::UnboundedReceiver<TrainEvent>> {
-        let base = self.base.lock().map_err(|_| EngineError::Stopped)?.share();
         let (events, receiver) = channel::unbounded_channel();
-        let threads = self.threads;
-        std::thread::Builder::new()
-            .name("engine-train".into())
-            .spawn(move || {
-                tch::set_num_threads(threads);
-                job::run(&base, &request, &events);
-            })
-            .map_err(EngineError::io(Path::new("engine-train")))?;
+        let job = training::Job { request, events };
+        self.trainings.send(job).map_err(|_| EngineError::Stopped)?;
         Ok(receiver)
     }
 

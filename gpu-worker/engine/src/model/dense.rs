@@ -41,35 +41,51 @@ impl Transformer {
     /// Cross-entropy of `targets` `[n]` at hidden states `[n, hidden]`, each weighed by `weights`
     /// `[n]`, for a frozen output projection.
     ///
-    /// Gives the weighted sum and a surrogate whose gradient is that sum's: logits are made in
-    /// chunks and dropped at once, only their gradient on the hidden states is kept.
+    /// Gives a surrogate whose gradient is the weighted sum's: logits are made in chunks and dropped
+    /// at once, only their gradient on the hidden states is kept.
     pub(crate) fn loss(&self, hidden: &Tensor, targets: &Tensor, weights: &Tensor) -> Loss {
+        let (_, mut unit) = tch::no_grad(|| self.head_loss(hidden, targets, true));
+        let _ = tch::no_grad(|| unit.g_mul_(&weights.to_kind(unit.kind()).unsqueeze(1)));
+        let surrogate = (hidden * unit).sum(Kind::Float);
+        Loss { surrogate }
+    }
+
+    /// Cross-entropy `[n]` (f32) of `targets` `[n]` at hidden states `[n, hidden]` and, if
+    /// `gradient` is wanted, the gradient of each at its own hidden state, `[n, hidden]`; else an
+    /// empty tensor.
+    pub(super) fn head_loss(
+        &self,
+        hidden: &Tensor,
+        targets: &Tensor,
+        gradient: bool,
+    ) -> (Tensor, Tensor) {
         let head = self.head_weight();
         let rows = hidden.size()[0];
         let chunk = (LOSS_CHUNK_VALUES / self.config.vocab_size).clamp(1, rows.max(1));
-        let (per_token, gradient) = tch::no_grad(|| {
-            let mut losses = Vec::new();
-            let mut gradients = Vec::new();
-            let mut start = 0;
-            while start < rows {
-                let n = chunk.min(rows - start);
-                let h = hidden.narrow(0, start, n);
-                let t = targets.narrow(0, start, n).unsqueeze(1); // [n, 1]
-                let w = weights.narrow(0, start, n);
-                let log_probs = h.linear::<Tensor>(head, None).log_softmax(-1, Kind::Float); // [n, vocab]
-                losses.push(-log_probs.gather(1, &t, false).squeeze_dim(1)); // [n]
-                                                                             // d loss / d logits = softmax - one-hot
-                let mut d = log_probs.exp();
+        let mut losses = Vec::new();
+        let mut gradients = Vec::new();
+        let mut start = 0;
+        while start < rows {
+            let n = chunk.min(rows - start);
+            let h = hidden.narrow(0, start, n);
+            let t = targets.narrow(0, start, n).unsqueeze(1); // [n, 1]
+            let mut log_probs = h.linear::<Tensor>(head, None).log_softmax(-1, Kind::Float); // [n, vocab]
+            losses.push(-log_probs.gather(1, &t, false).squeeze_dim(1)); // [n]
+            if gradient {
+                // d loss / d logits = softmax - one-hot
+                let mut d = log_probs.exp_();
                 let minus_one = Tensor::full([n, 1], -1.0, (Kind::Float, h.device()));
                 let _ = d.scatter_add_(1, &t, &minus_one);
-                d *= w.unsqueeze(1);
                 gradients.push(d.to_kind(head.kind()).matmul(head)); // [n, hidden]
-                start += n;
             }
-            (Tensor::cat(&losses, 0), Tensor::cat(&gradients, 0))
-        });
-        let surrogate = (hidden * gradient).sum(Kind::Float);
-        Loss { per_token, surrogate }
+            start += n;
+        }
+        let empty = |kind| Tensor::zeros([0], (kind, hidden.device()));
+        let join = |all: Vec<Tensor>, kind| match all.is_empty() {
+            true => empty(kind),
+            false => Tensor::cat(&all, 0),
+        };
+        (join(losses, Kind::Float), join(gradients, head.kind()))
     }
 
     pub(super) fn head_weight(&self) -> &Tensor {
@@ -138,8 +154,6 @@ impl Transformer {
 
 /// What [`Transformer::loss`] gives.
 pub(crate) struct Loss {
-    /// Unweighted loss of each position, `[n]`, f32.
-    pub per_token: Tensor,
     /// A scalar with the gradient of the weighted sum.
     pub surrogate: Tensor,
 }

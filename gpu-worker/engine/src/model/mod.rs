@@ -2,6 +2,8 @@
 
 mod cached;
 mod dense;
+mod nf4;
+pub(crate) mod tuning;
 mod weight;
 
 use std::path::Path;
@@ -15,6 +17,8 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
 pub(crate) use cached::{KvCache, MultiLora, Plan, Several, Single};
+pub use nf4::nf4_round_trip;
+pub use weight::Quantise;
 pub(crate) use weight::Weight;
 
 struct Layer {
@@ -22,6 +26,11 @@ struct Layer {
     post_norm: Tensor,
     /// In the order of [`Projection::ALL`], each `[out, in]`.
     projections: [Weight; 7],
+    /// Q, K and V under each other `[q + k + v, hidden]`; the three projections are views of it.
+    /// `None` while they lie apart.
+    qkv: Option<Tensor>,
+    /// Gate and up likewise, `[2 * intermediate, hidden]`.
+    gate_up: Option<Tensor>,
 }
 
 /// The weights of a transformer and their shape. Frozen unless it was built for pre-training.
@@ -64,11 +73,20 @@ impl BaseModel {
     ///
     /// On the CPU the weights become f32 whatever they are stored as; on CUDA they become bf16.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
+        Self::load_with(folder, device, Quantise::None)
+    }
+
+    /// Like [`Self::load`], the projections held as `quantise` says. Training and serving work the
+    /// same on a quantised base; it is another base all the same, so an adapter is served on what
+    /// it was trained on.
+    pub fn load_with(folder: &Path, device: Device, quantise: Quantise) -> Result<Self> {
         let kind = if device.is_cuda() { Kind::BFloat16 } else { Kind::Float };
         let config = ModelConfig::read(folder)?;
         let store = WeightStore::open_model(folder)?;
-        let transformer =
-            Transformer::build(config, |name, shape| store.get(name, shape, kind, device))?;
+        let get = |name: &str, shape: &[i64]| store.get(name, shape, kind, device);
+        let mut transformer =
+            Transformer::build_with(config, get, |matrix| Weight::quantised(matrix, quantise))?;
+        transformer.join();
         let tokenizer = Tokenizer::load(folder, transformer.config())?;
         Ok(Self { transformer, tokenizer })
     }
@@ -103,7 +121,16 @@ impl Transformer {
     /// Builds from a function that gives each named parameter with the shape asked for.
     pub fn build(
         config: ModelConfig,
+        get: impl FnMut(&str, &[i64]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        Self::build_with(config, get, |matrix| Ok(Weight::dense(matrix)))
+    }
+
+    /// Like [`Self::build`]; `hold` says how each projection is kept.
+    fn build_with(
+        config: ModelConfig,
         mut get: impl FnMut(&str, &[i64]) -> Result<Tensor>,
+        hold: impl Fn(Tensor) -> Result<Weight>,
     ) -> Result<Self> {
         let h = config.hidden_size;
         let embed = get("model.embed_tokens.weight", &[config.vocab_size, h])?;
@@ -112,7 +139,7 @@ impl Transformer {
             let at = |name: &str| format!("model.layers.{layer}.{name}.weight");
             let mut projection = |p: Projection| {
                 let (input, output) = p.size(&config);
-                get(&at(p.path()), &[output, input]).map(Weight::dense)
+                get(&at(p.path()), &[output, input]).and_then(&hold)
             };
             let projections = [
                 projection(Projection::Q)?,
@@ -127,6 +154,8 @@ impl Transformer {
                 input_norm: get(&at("input_layernorm"), &[h])?,
                 post_norm: get(&at("post_attention_layernorm"), &[h])?,
                 projections,
+                qkv: None,
+                gate_up: None,
             });
         }
         let norm = get("model.norm.weight", &[h])?;
@@ -147,6 +176,25 @@ impl Transformer {
         built.rope = self.rope.share();
         built.config = self.config.clone();
         Ok(built)
+    }
+
+    /// Lays projections that read the same input under each other in memory.
+    fn join(&mut self) {
+        for layer in &mut self.layers {
+            let (attention, mlp) = layer.projections.split_at_mut(4);
+            layer.qkv = Weight::join(&mut attention[..3]);
+            layer.gate_up = Weight::join(&mut mlp[..2]);
+        }
+    }
+
+    /// Bytes that the weights take.
+    pub fn bytes(&self) -> usize {
+        let of = |t: &Tensor| t.numel() * t.kind().elt_size_in_bytes();
+        let layers = self.layers.iter().map(|l| {
+            let norms = of(&l.input_norm) + of(&l.post_norm);
+            norms + l.projections.iter().map(Weight::bytes).sum::<usize>()
+        });
+        of(&self.embed) + of(&self.norm) + self.head.as_ref().map_or(0, of) + layers.sum::<usize>()
     }
 
     /// The shape.
@@ -192,6 +240,8 @@ impl Transformer {
                     input_norm: l.input_norm.shallow_clone(),
                     post_norm: l.post_norm.shallow_clone(),
                     projections: std::array::from_fn(|i| l.projections[i].share()),
+                    qkv: l.qkv.as_ref().map(Tensor::shallow_clone),
+                    gate_up: l.gate_up.as_ref().map(Tensor::shallow_clone),
                 })
                 .collect(),
             norm: self.norm.shallow_clone(),
