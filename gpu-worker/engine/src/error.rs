@@ -70,6 +70,9 @@ pub enum EngineError {
     /// The tensor library reported an error.
     #[error("tensor library: {0}")]
     Torch(#[from] tch::TchError),
+    /// CUDA, its compiler or a kernel's conditions.
+    #[error("{doing}: {reason}")]
+    Cuda { doing: &'static str, reason: String },
     /// The job was cancelled by its owner.
     #[error("the job was cancelled")]
     Cancelled,
@@ -109,6 +112,7 @@ impl EngineError {
             Self::Request(_) => "request",
             Self::Attribution(_) => "attribution",
             Self::Torch(_) => "torch",
+            Self::Cuda { .. } => "cuda",
             Self::Cancelled => "cancelled",
             Self::Overloaded => "overloaded",
             Self::Stopped => "stopped",

@@ -2,6 +2,7 @@
 
 mod cached;
 mod dense;
+mod fixed;
 mod weight;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
 pub(crate) use cached::KvCache;
+pub(crate) use fixed::{Deltas, FixedState};
 pub(crate) use weight::Weight;
 
 struct Layer {
