@@ -84,6 +84,9 @@ pub enum EngineError {
     /// A step of generation failed; the requests in it end, others go on.
     #[error("a step of generation failed: {0}")]
     Step(String),
+    /// CUDA, its compiler or a kernel's conditions.
+    #[error("{doing}: {reason}")]
+    Cuda { doing: &'static str, reason: String },
     /// The job was cancelled by its owner.
     #[error("the job was cancelled")]
     Cancelled,
@@ -143,6 +146,7 @@ impl EngineError {
             Self::Attribution(_) => "attribution",
             Self::Torch(_) => "torch",
             Self::Step(_) => "step",
+            Self::Cuda { .. } => "cuda",
             Self::Cancelled => "cancelled",
             Self::Overloaded => "overloaded",
             Self::Stopped => "stopped",

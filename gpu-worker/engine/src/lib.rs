@@ -3,6 +3,7 @@
 pub mod base;
 mod batch;
 mod config;
+pub mod cuda;
 mod decoding;
 mod engine;
 mod error;
