@@ -3,10 +3,13 @@
 
 mod ask;
 mod contribute;
+mod crowd;
 mod ethereum;
 mod settle;
 mod train;
 mod verify;
+
+pub use crowd::Crowd;
 
 use crate::{
     l1::{Bridge, Relayer},
@@ -203,6 +206,7 @@ impl Story {
     pub async fn tell(&mut self) -> Result<()> {
         self.tell_until_trained().await?;
         self.ask().await?;
+        self.crowd().await?;
         self.settle().await?;
         self.claim().await?;
         if self.plan.ethereum {
