@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tributary_client::store::Store;
 
-/// Adapters that are asked at the same time.
-const CROWD: usize = 200;
-
 /// What `tributary-bench crowd` found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Crowd {
@@ -31,7 +28,8 @@ impl Story {
     /// Fetches the trained adapter from the object store, as anybody can, and serves it among
     /// relatives that differ from it by a little noise each.
     pub(super) async fn crowd(&mut self) -> Result<()> {
-        self.act("Two hundred adapters on one base")?;
+        let count = self.plan.crowd;
+        self.act(&format!("{count} adapters on one base"))?;
         let view = self.stack.chain.attribution().model(self.facts.model).await?;
         let view = view.context("the model is not on chain")?;
         let folder = self.stack.dir.join("crowd");
@@ -43,7 +41,7 @@ impl Story {
             .arg(base_model())
             .arg("--adapter")
             .arg(&folder)
-            .arg(format!("--count={CROWD}"))
+            .arg(format!("--count={count}"))
             .kill_on_drop(true)
             .output()
             .await?;
@@ -64,12 +62,12 @@ impl Story {
         ))?;
         self.report.check(
             "many adapters answer at once, each in its own way",
-            crowd.adapters >= CROWD && crowd.same_as_alone && crowd.different_answers > 1,
+            crowd.adapters >= count && crowd.same_as_alone && crowd.different_answers > 1,
             format!(
                 "{} adapters, {} different answers to one question, ratio {:.2}",
                 crowd.adapters, crowd.different_answers, crowd.ratio
             ),
-            format!("at least {CROWD} adapters, and the trained one says what it says alone"),
+            format!("at least {count} adapters, and the trained one says what it says alone"),
         );
         self.report.crowd = Some(crowd);
         Ok(())

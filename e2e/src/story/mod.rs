@@ -53,6 +53,8 @@ pub struct Plan {
     pub quality: bool,
     /// Whether the worker is killed, and started again, while it serves and while it settles.
     pub crash: bool,
+    /// Adapters that are served at once.
+    pub crowd: usize,
     /// Whether finality is anchored on a local Ethereum, and OPEN goes there and back.
     pub ethereum: bool,
 }
@@ -70,6 +72,7 @@ impl Plan {
             off_topic: None,
             quality: true,
             crash: false,
+            crowd: 200,
             ethereum: true,
         }
     }
@@ -82,6 +85,7 @@ impl Plan {
             off_topic: Some(2),
             quality: false,
             crash: true,
+            crowd: 8,
             ethereum: false,
             ..Self::demo()
         }
@@ -206,9 +210,9 @@ impl Story {
     pub async fn tell(&mut self) -> Result<()> {
         self.tell_until_trained().await?;
         self.ask().await?;
-        self.crowd().await?;
         self.settle().await?;
         self.claim().await?;
+        self.crowd().await?;
         if self.plan.ethereum {
             self.anchored().await?;
             self.out_and_back().await?;
