@@ -165,6 +165,30 @@ pub struct Metrics {
     pub tokens: u64,
 }
 
+/// How far a training is, as its worker says.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+pub struct Progress {
+    /// Optimiser steps taken.
+    pub step: u32,
+    /// Optimiser steps in all.
+    pub steps: u32,
+    /// Mean loss of the last step, in millionths of a nat.
+    pub loss_micro: u32,
+}
+
 /// What a worker submits for a job.
 #[derive(
     Clone,

@@ -4,7 +4,7 @@
 //! are written as decimal strings in JSON.
 
 use crate::{
-    jobs::{JobResult, TrainSpec},
+    jobs::{JobResult, Progress, TrainSpec},
     AccountId, Balance, BatchId, BlockNumber, ChannelId, ContributionId, DatanetId, Digest, JobId,
     ModelId, VersionRef,
 };
@@ -221,6 +221,8 @@ views! {
             worker: AccountId,
             /// Last block of the lease.
             until: BlockNumber,
+            /// How far the worker says it is, if it has said anything.
+            progress: Option<Progress>,
         },
         /// A result is there and may be challenged.
         Submitted {

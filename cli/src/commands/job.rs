@@ -11,7 +11,7 @@ use tributary_client::{
     calls::compute::CancelJob,
     keys::address,
     primitives::{
-        jobs::Metrics,
+        jobs::{Metrics, Progress},
         views::{JobState, JobView, MAX_PAGE},
         JobId,
     },
@@ -86,9 +86,13 @@ pub fn describe(view: &JobView) -> String {
     ];
     match &view.state {
         JobState::Open => rows.push(("claimable until", format!("block {}", view.deadline))),
-        JobState::Leased { worker, until } => {
+        JobState::Leased { worker, until, progress } => {
             rows.push(("worker", address(worker)));
             rows.push(("lease until", format!("block {until}")));
+            if let Some(Progress { step, steps, loss_micro }) = progress {
+                let loss = f64::from(*loss_micro) / 1e6;
+                rows.push(("reported", format!("step {step} of {steps}, loss {loss:.3} nats")));
+            }
         }
         JobState::Submitted { worker, final_at, result, fee } => {
             rows.push(("worker", address(worker)));

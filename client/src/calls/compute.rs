@@ -3,7 +3,7 @@
 use super::calls;
 use codec::{Decode, Encode};
 use tributary_primitives::{
-    jobs::{JobResult, TrainSpec},
+    jobs::{JobResult, Progress, TrainSpec},
     views::Text,
     AccountId, Balance, BlockNumber, JobId, ModelId, VersionRef,
 };
@@ -86,6 +86,13 @@ calls! { "Compute":
     "finalize_job" FinalizeJob {
         /// The job.
         job: JobId,
+    }
+    /// Says how far the training under the signer's lease is.
+    "report_progress" ReportProgress {
+        /// The job.
+        job: JobId,
+        /// How far it is.
+        progress: Progress,
     }
     /// Ends an open job that is past its deadline.
     "expire_job" ExpireJob {

@@ -15,6 +15,7 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, HashMap},
+    convert::Infallible,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,7 +26,7 @@ use tributary_client::{
     store::{FolderKind, Store},
 };
 use tributary_primitives::{
-    jobs::{JobResult, Metrics as TrainMetrics},
+    jobs::{JobResult, Metrics as TrainMetrics, Progress},
     views::{JobState, JobView, WorkerView},
     AccountId, BlockNumber, ContributionId, Digest, JobId, ModelId, VersionRef, H256,
 };
@@ -36,6 +37,10 @@ const SHARD_MAX: u64 = 64 << 20;
 const ATTEMPTS: u32 = 3;
 /// How often a running training looks whether its lease still holds.
 const LEASE_POLL: Duration = Duration::from_secs(5);
+/// How often a running training is looked at for a report to the chain.
+const REPORT_POLL: Duration = Duration::from_secs(1);
+/// Reports to the chain in one training: one as each of so many parts is done, but for the last.
+const REPORTS: u64 = 4;
 
 /// What jobs need of the chain. Calls return when they are in a block.
 #[async_trait]
@@ -54,6 +59,8 @@ pub trait JobChain: Send + Sync {
     async fn claim(&self, job: JobId) -> Result<()>;
     /// Hands a result in.
     async fn submit_result(&self, job: JobId, result: &JobResult) -> Result<()>;
+    /// Says how far the training of a leased job is.
+    async fn report(&self, job: JobId, progress: Progress) -> Result<()>;
     /// Finalises a job whose window is over.
     async fn finalize(&self, job: JobId) -> Result<()>;
 }
@@ -190,7 +197,7 @@ impl Runner {
     /// Last block of the lease if this worker holds it.
     fn holds(&self, job: &JobView) -> Option<BlockNumber> {
         match &job.state {
-            JobState::Leased { worker, until } if *worker == self.worker => Some(*until),
+            JobState::Leased { worker, until, .. } if *worker == self.worker => Some(*until),
             _ => None,
         }
     }
@@ -201,7 +208,7 @@ impl Runner {
         let Some(job) = self.chain.job(row.id).await? else { return Err(lost()) };
         match &job.state {
             JobState::Open if row.step == JobStep::Claiming => self.journal.forget_job(row.id),
-            JobState::Leased { worker, until } if *worker == self.worker => {
+            JobState::Leased { worker, until, .. } if *worker == self.worker => {
                 let until = *until;
                 if self.chain.height().await? > until {
                     return Err(lost());
@@ -253,6 +260,7 @@ impl Runner {
         let trained = tokio::select! {
             trained = self.trainer.train(task, &self.board) => trained?,
             lost = self.lease_ends(id, until) => return Err(lost),
+            never = self.report(id) => match never {},
         };
         self.board.state(id, "storing", "");
         let failed = store_fault;
@@ -278,6 +286,26 @@ impl Runner {
             // A node that does not answer for a while does not end the lease.
             if self.chain.height().await.is_ok_and(|height| height > until) {
                 return WorkerError::LeaseLost { job: id };
+            }
+        }
+    }
+
+    /// Tells the chain now and then how far the training is. What the chain does not take is left
+    /// out: the training does not depend on it.
+    async fn report(&self, id: JobId) -> Infallible {
+        let mut told = 0;
+        loop {
+            tokio::time::sleep(REPORT_POLL).await;
+            let Ok(Some(now)) = self.board.get(id, &self.journal) else { continue };
+            let part = part_done(now.step, now.steps);
+            if part <= told || part >= REPORTS {
+                continue;
+            }
+            told = part;
+            let loss_micro = (f64::from(now.loss.unwrap_or(0.0)) * 1e6).round() as u32;
+            let progress = Progress { step: now.step, steps: now.steps, loss_micro };
+            if let Err(error) = self.chain.report(id, progress).await {
+                info!(job = id.0, %error, "the chain did not take the report of progress");
             }
         }
     }
@@ -384,4 +412,9 @@ impl Runner {
             }
         }
     }
+}
+
+/// How many of [`REPORTS`] equal parts are done.
+fn part_done(step: u32, steps: u32) -> u64 {
+    (u64::from(step) * REPORTS).checked_div(u64::from(steps)).unwrap_or(0)
 }

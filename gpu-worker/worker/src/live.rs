@@ -11,7 +11,10 @@ use std::sync::Arc;
 use tributary_client::{
     calls::{
         attribution::{FinalizeBatch, NewBatch, RegisterBase, SubmitBatch},
-        compute::{ClaimJob, FinalizeJob, RegisterWorker, SubmitResult, UpdateWorker, WorkerInfo},
+        compute::{
+            ClaimJob, FinalizeJob, RegisterWorker, ReportProgress, SubmitResult, UpdateWorker,
+            WorkerInfo,
+        },
         marketplace::Redeem,
         Call,
     },
@@ -21,7 +24,7 @@ use tributary_client::{
     ErrorKind,
 };
 use tributary_primitives::{
-    jobs::JobResult,
+    jobs::{JobResult, Progress},
     signing::Voucher,
     views::{
         BatchView, ChannelView, JobView, ListingView, ModelView, SharesView, Text, WorkerView,
@@ -210,6 +213,10 @@ impl JobChain for Live {
     async fn submit_result(&self, job: JobId, result: &JobResult) -> Result<()> {
         let call = SubmitResult { job, result: result.clone() };
         self.call("Compute::submit_result", &call).await
+    }
+
+    async fn report(&self, job: JobId, progress: Progress) -> Result<()> {
+        self.call("Compute::report_progress", &ReportProgress { job, progress }).await
     }
 
     async fn finalize(&self, job: JobId) -> Result<()> {

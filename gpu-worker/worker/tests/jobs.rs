@@ -13,7 +13,7 @@ use std::{
 };
 use tributary_client::store::{FolderKind, Store};
 use tributary_primitives::{
-    jobs::{JobResult, Metrics as TrainMetrics, Targets, TrainSpec},
+    jobs::{JobResult, Metrics as TrainMetrics, Progress, Targets, TrainSpec},
     views::{JobState, JobView, Text, WorkerView},
     AccountId, BlockNumber, ContributionId, DatanetId, Digest, JobId, ModelId, VersionRef, H256,
 };
@@ -117,7 +117,7 @@ impl JobChain for Chain {
 
     async fn claim(&self, _: JobId) -> Result<()> {
         let until = self.height.load(Ordering::Relaxed) + LEASE;
-        self.change("claim", JobState::Leased { worker: worker().account(), until })
+        self.change("claim", JobState::Leased { worker: worker().account(), until, progress: None })
     }
 
     async fn submit_result(&self, _: JobId, result: &JobResult) -> Result<()> {
@@ -128,6 +128,13 @@ impl JobChain for Chain {
         let result = result.clone();
         let state = JobState::Submitted { worker: worker().account(), final_at, result, fee: 7 };
         self.change("submit", state)
+    }
+
+    async fn report(&self, _: JobId, progress: Progress) -> Result<()> {
+        let JobState::Leased { worker, until, .. } = self.state() else {
+            return Err(WorkerError::Refused { call: "report", reason: "NotLeased".into() });
+        };
+        self.change("report", JobState::Leased { worker, until, progress: Some(progress) })
     }
 
     async fn finalize(&self, _: JobId) -> Result<()> {
@@ -143,6 +150,8 @@ struct Copyist {
     failures: AtomicU32,
     runs: AtomicU32,
     seen: Mutex<Vec<(u64, usize)>>,
+    /// Trains until the board's first step was reported to this chain.
+    reported_to: Mutex<Option<Arc<Chain>>>,
 }
 
 #[async_trait]
@@ -158,6 +167,13 @@ impl Trainer for Copyist {
             return Err(WorkerError::Engine("out of memory".into()));
         }
         board.step(task.job.id, 1, 2, 3.0);
+        let reported_to = self.reported_to.lock().unwrap().clone();
+        if let Some(chain) = reported_to {
+            let told = || matches!(chain.state(), JobState::Leased { progress: Some(_), .. });
+            while !told() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
         *self.seen.lock().unwrap() =
             task.contributions.iter().map(|(id, records)| (id.0, records.len())).collect();
         let adapter = task.folder.join("adapter");
@@ -204,6 +220,7 @@ async fn world(shards: &[&[u8]]) -> World {
             failures: AtomicU32::new(0),
             runs: AtomicU32::new(0),
             seen: Mutex::default(),
+            reported_to: Mutex::default(),
         }),
         journal: open_journal(folder.path()),
         board: JobBoard::default(),
@@ -259,6 +276,22 @@ async fn a_job_is_claimed_trained_submitted_and_paid() {
     assert!(!Path::new(&runner.folder.join("4")).exists());
     assert!(!runner.work().await.unwrap());
     assert_eq!(world.calls(), ["claim", "submit", "finalize"]);
+}
+
+#[tokio::test]
+async fn the_chain_is_told_now_and_then_how_far_a_training_is() {
+    for deaf in [false, true] {
+        let world = world(&[SHARD]).await;
+        *world.trainer.reported_to.lock().unwrap() = Some(world.chain.clone());
+        // GIVEN a lease, and a chain that hears the report but whose answer may get lost
+        world.chain.claim(JobId(4)).await.unwrap();
+        world.journal.set_job(JobId(4), JobStep::Claiming, None, "").unwrap();
+        *world.chain.deaf.lock().unwrap() = deaf;
+        assert!(world.runner().work().await.unwrap());
+        // THEN the training is not disturbed by it
+        assert_eq!(world.step(), Some(JobStep::Submitted));
+        assert_eq!(world.calls(), ["claim", "report", "submit"]);
+    }
 }
 
 #[tokio::test]

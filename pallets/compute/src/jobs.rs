@@ -17,7 +17,7 @@ use polkadot_sdk::{
     sp_runtime::{DispatchError, DispatchResult, SaturatedConversion},
 };
 use tributary_primitives::{
-    jobs::{token_fee, JobResult},
+    jobs::{token_fee, JobResult, Progress},
     AccountId, Balance, BlockNumber, JobId, H256,
 };
 
@@ -98,8 +98,31 @@ impl<T: Config> Pallet<T> {
         let final_at = now.saturating_add(T::ChallengeWindow::get());
         job.stage = Stage::Submitted { worker: who.clone(), final_at, result, fee };
         Jobs::<T>::insert(id, job);
-        Self::end_lease(&who);
+        Self::end_lease(id, &who);
         Self::deposit_event(Event::ResultSubmitted { job: id, worker: who, fee, final_at });
+        Ok(())
+    }
+
+    pub(crate) fn do_report_progress(
+        who: AccountId,
+        id: JobId,
+        progress: Progress,
+    ) -> DispatchResult {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        let Stage::Leased { worker, until, .. } = &job.stage else {
+            return Err(Error::<T>::NotLeased.into());
+        };
+        ensure!(*worker == who, Error::<T>::NotLeaseHolder);
+        let now = Self::now();
+        ensure!(now <= *until, Error::<T>::LeaseLapsed);
+        ensure!(progress.step > 0 && progress.step <= progress.steps, Error::<T>::BadProgress);
+        if let Some((last, at)) = Reports::<T>::get(id) {
+            ensure!(progress.step > last.step, Error::<T>::BadProgress);
+            let next = at.saturating_add(T::ProgressInterval::get());
+            ensure!(now >= next, Error::<T>::TooSoon);
+        }
+        Reports::<T>::insert(id, (progress, now));
+        Self::deposit_event(Event::ProgressReported { job: id, worker: who, progress });
         Ok(())
     }
 
@@ -198,12 +221,13 @@ impl<T: Config> Pallet<T> {
 
     /// Ends a lease and slashes the worker for it.
     fn lapse(id: JobId, worker: &AccountId, reporter: AccountId) {
-        Self::end_lease(worker);
+        Self::end_lease(id, worker);
         let slashed = T::Stakes::slash(worker, T::LapseSlash::get(), Some(reporter));
         Self::deposit_event(Event::LeaseLapsed { job: id, worker: worker.clone(), slashed });
     }
 
-    fn end_lease(worker: &AccountId) {
+    fn end_lease(id: JobId, worker: &AccountId) {
+        Reports::<T>::remove(id);
         Workers::<T>::mutate_extant(worker, |w| w.active_jobs = w.active_jobs.saturating_sub(1));
     }
 

@@ -78,8 +78,10 @@ pub mod pallet {
     use frame_support::{pallet_prelude::*, traits::fungible};
     use frame_system::pallet_prelude::*;
     use tributary_primitives::{
-        jobs::JobResult, money::PPM, views::JobView, AccountId, Balance, BlockNumber, JobId,
-        ModelId,
+        jobs::{JobResult, Progress},
+        money::PPM,
+        views::JobView,
+        AccountId, Balance, BlockNumber, JobId, ModelId,
     };
 
     /// Version of the storage layout.
@@ -133,6 +135,10 @@ pub mod pallet {
         #[pallet::constant]
         type MaxDeadline: Get<BlockNumber>;
 
+        /// Least number of blocks between two reports of one job's progress.
+        #[pallet::constant]
+        type ProgressInterval: Get<BlockNumber>;
+
         /// Most leases that a worker holds at once.
         #[pallet::constant]
         type MaxActiveJobs: Get<u32>;
@@ -168,6 +174,10 @@ pub mod pallet {
     /// Names reserved by unfinished jobs.
     #[pallet::storage]
     pub type ReservedNames<T: Config> = StorageMap<_, Blake2_128Concat, Name, JobId>;
+
+    /// How far leased jobs are, with the block in which the worker said so.
+    #[pallet::storage]
+    pub type Reports<T: Config> = StorageMap<_, Twox64Concat, JobId, (Progress, BlockNumber)>;
 
     /// What happened.
     #[pallet::event]
@@ -211,6 +221,15 @@ pub mod pallet {
             worker: AccountId,
             /// Last block of the lease.
             until: BlockNumber,
+        },
+        /// A worker said how far it is.
+        ProgressReported {
+            /// The job.
+            job: JobId,
+            /// Who holds the lease.
+            worker: AccountId,
+            /// How far it is.
+            progress: Progress,
         },
         /// A result came in.
         ResultSubmitted {
@@ -328,6 +347,10 @@ pub mod pallet {
         LeaseLapsed,
         /// The lease has not lapsed yet.
         LeaseRunning,
+        /// The last report of this job's progress is less than `ProgressInterval` blocks old.
+        TooSoon,
+        /// A report names more steps than there are, none at all, or fewer than the last one.
+        BadProgress,
         /// The result names an empty digest, or no steps or tokens.
         BadResult,
         /// The result claims more tokens than the versions can hold.
@@ -449,6 +472,19 @@ pub mod pallet {
         pub fn expire_job(origin: OriginFor<T>, job: JobId) -> DispatchResult {
             ensure_signed(origin)?;
             Self::do_expire_job(job)
+        }
+
+        /// Says how far the training under the signer's lease is. Not more often than every
+        /// `ProgressInterval` blocks: the worker's own API tells each step.
+        #[pallet::call_index(10)]
+        #[pallet::weight(T::WeightInfo::report_progress())]
+        pub fn report_progress(
+            origin: OriginFor<T>,
+            job: JobId,
+            progress: Progress,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_report_progress(who, job, progress)
         }
     }
 

@@ -47,6 +47,7 @@ impl pallet_balances::Config for Test {
 }
 
 pub const LEASE: u32 = 20;
+pub const INTERVAL: u32 = 3;
 pub const WINDOW: u32 = 4;
 pub const MAX_DEADLINE: u32 = 100;
 pub const MAX_ACTIVE: u32 = 2;
@@ -63,6 +64,7 @@ impl Config for Test {
     type LeaseBlocks = frame_support::traits::ConstU32<LEASE>;
     type ChallengeWindow = frame_support::traits::ConstU32<WINDOW>;
     type MaxDeadline = frame_support::traits::ConstU32<MAX_DEADLINE>;
+    type ProgressInterval = frame_support::traits::ConstU32<INTERVAL>;
     type MaxActiveJobs = frame_support::traits::ConstU32<MAX_ACTIVE>;
     type LapseSlash = LapseSlash;
 }

@@ -17,6 +17,7 @@ impl<T: Config> Pallet<T> {
     /// 3. Open jobs: the index holds exactly the jobs that are open.
     /// 4. Leases: a worker's count is the number of its leases, at most `MaxActiveJobs`.
     /// 5. Jobs: ids lie below the next one, and a fee is at most the escrow.
+    /// 6. Reports of progress: each is of a leased job.
     pub fn do_try_state() -> Result<(), TryRuntimeError> {
         let mut escrow: BTreeMap<AccountId, Balance> = BTreeMap::new();
         let mut leases: BTreeMap<AccountId, u32> = BTreeMap::new();
@@ -54,6 +55,11 @@ impl<T: Config> Pallet<T> {
             let count = leases.remove(&account).unwrap_or(0);
             ensure!(worker.active_jobs == count, "4: a worker's count of leases is wrong");
             ensure!(count <= T::MaxActiveJobs::get(), "4: a worker holds too many leases");
+        }
+        for id in Reports::<T>::iter_keys() {
+            let leased =
+                Jobs::<T>::get(id).is_some_and(|j| matches!(j.stage, Stage::Leased { .. }));
+            ensure!(leased, "6: a report of progress belongs to no leased job");
         }
         ensure!(leases.is_empty(), "4: a lease is held by an account that is not a worker");
         Ok(())

@@ -3,7 +3,7 @@
 use crate::{pallet::*, Job, Stage, Worker, WorkerStakes};
 use alloc::vec::Vec;
 use tributary_primitives::{
-    jobs::token_fee,
+    jobs::{token_fee, Progress},
     views::{JobState, JobView, Text, WorkerView, MAX_PAGE},
     AccountId, Balance, JobId,
 };
@@ -25,7 +25,8 @@ impl<T: Config> Pallet<T> {
 
     /// The job of this id.
     pub fn view_job(id: JobId) -> Option<JobView> {
-        Jobs::<T>::get(id).map(|job| job_view(id, job))
+        let progress = Reports::<T>::get(id).map(|(progress, _)| progress);
+        Jobs::<T>::get(id).map(|job| job_view(id, job, progress))
     }
 
     /// Jobs in the order of their ids, from `from`, at most `limit`.
@@ -64,7 +65,7 @@ impl<T: Config> Pallet<T> {
     }
 }
 
-fn job_view(id: JobId, job: Job) -> JobView {
+fn job_view(id: JobId, job: Job, progress: Option<Progress>) -> JobView {
     JobView {
         id,
         owner: job.owner,
@@ -76,7 +77,7 @@ fn job_view(id: JobId, job: Job) -> JobView {
         deadline: job.deadline,
         state: match job.stage {
             Stage::Open => JobState::Open,
-            Stage::Leased { worker, until, .. } => JobState::Leased { worker, until },
+            Stage::Leased { worker, until, .. } => JobState::Leased { worker, until, progress },
             Stage::Submitted { worker, final_at, result, fee } => {
                 JobState::Submitted { worker, final_at, result, fee }
             }

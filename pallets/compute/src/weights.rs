@@ -27,6 +27,8 @@ pub trait WeightInfo {
     fn finalize_job() -> Weight;
     /// `expire_job`.
     fn expire_job() -> Weight;
+    /// `report_progress`.
+    fn report_progress() -> Weight;
 }
 
 fn placeholder(reads: u64, writes: u64) -> Weight {
@@ -65,5 +67,8 @@ impl WeightInfo for () {
     }
     fn expire_job() -> Weight {
         placeholder(4, 6)
+    }
+    fn report_progress() -> Weight {
+        placeholder(2, 1)
     }
 }

@@ -9,7 +9,7 @@ use tributary_primitives::{ModelId, Subject, VersionRef};
 use crate::{
     constants::{
         money::{MILLI, OPEN},
-        time::{period, DAYS, HOURS},
+        time::{period, DAYS, HOURS, MINUTES},
     },
     AccountId, Attribution, Balance, Balances, BlockNumber, Datanets, Runtime, RuntimeHoldReason,
     Stakes,
@@ -24,6 +24,8 @@ parameter_types! {
     /// How long a result may be challenged.
     pub const JobChallengeWindow: BlockNumber = period(6 * HOURS, 4);
     pub const MaxDeadline: BlockNumber = 30 * DAYS;
+    /// The worker's own API tells each step; the chain is told now and then.
+    pub const ProgressInterval: BlockNumber = period(5 * MINUTES, 4);
     /// A lapsed lease costs five per cent of the worker's stake.
     pub const LapseSlash: u32 = 50_000;
 }
@@ -91,6 +93,7 @@ impl pallet_compute::Config for Runtime {
     type LeaseBlocks = LeaseBlocks;
     type ChallengeWindow = JobChallengeWindow;
     type MaxDeadline = MaxDeadline;
+    type ProgressInterval = ProgressInterval;
     type MaxActiveJobs = ConstU32<8>;
     type LapseSlash = LapseSlash;
 }

@@ -103,3 +103,52 @@ fn a_lapsed_job_past_its_deadline_can_be_refunded() {
         assert_eq!(escrow(&alice()), 0);
     });
 }
+
+#[test]
+fn a_worker_says_now_and_then_how_far_it_is() {
+    ExtBuilder::default().with_worker(charlie(), 1).build_and_execute(|| {
+        let progress = |step| Progress { step, steps: 10, loss_micro: 2_500_000 };
+        let report = |who, job, p| Compute::report_progress(signed(who), job, p);
+        let shown = |job| match Compute::view_job(job).unwrap().state {
+            JobState::Leased { progress, .. } => progress,
+            other => panic!("{other:?}"),
+        };
+        assert_noop!(report(bob(), JobId(7), progress(1)), Error::<Test>::UnknownJob);
+        let open = submitted("o");
+        assert_noop!(report(bob(), open, progress(1)), Error::<Test>::NotLeased);
+
+        // GIVEN a lease
+        let job = leased("a");
+        assert_noop!(report(charlie(), job, progress(1)), Error::<Test>::NotLeaseHolder);
+        assert_noop!(report(bob(), job, progress(0)), Error::<Test>::BadProgress);
+        assert_noop!(report(bob(), job, progress(11)), Error::<Test>::BadProgress);
+        // WHEN its holder reports THEN everybody sees it
+        assert_ok!(report(bob(), job, progress(2)));
+        happened(Event::ProgressReported { job, worker: bob(), progress: progress(2) });
+        assert_eq!(shown(job), Some(progress(2)));
+        // AND the next report takes its time and goes on from there
+        at(1 + INTERVAL - 1);
+        assert_noop!(report(bob(), job, progress(3)), Error::<Test>::TooSoon);
+        at(1 + INTERVAL);
+        assert_noop!(report(bob(), job, progress(2)), Error::<Test>::BadProgress);
+        assert_ok!(report(bob(), job, progress(10)));
+        // AND nothing of it is kept beyond the lease
+        assert_ok!(Compute::submit_result(signed(bob()), job, result(1)));
+        assert_eq!(Reports::<Test>::iter().count(), 0);
+        assert_noop!(report(bob(), job, progress(10)), Error::<Test>::NotLeased);
+    });
+}
+
+#[test]
+fn a_report_after_the_lease_is_refused_and_a_lapse_forgets_the_last() {
+    ExtBuilder::default().build_and_execute(|| {
+        let job = leased("a");
+        let progress = |step| Progress { step, steps: 10, loss_micro: 1 };
+        assert_ok!(Compute::report_progress(signed(bob()), job, progress(1)));
+        at(1 + LEASE + 1);
+        let late = Compute::report_progress(signed(bob()), job, progress(2));
+        assert_noop!(late, Error::<Test>::LeaseLapsed);
+        assert_ok!(Compute::expire_lease(signed(dave()), job));
+        assert_eq!(Reports::<Test>::iter().count(), 0);
+    });
+}

@@ -13,4 +13,4 @@ use polkadot_sdk::{
     frame_support::{assert_noop, assert_ok},
     sp_runtime::{DispatchError, TokenError},
 };
-use tributary_primitives::{AccountId, Balance, JobId, ModelId};
+use tributary_primitives::{jobs::Progress, views::JobState, AccountId, Balance, JobId, ModelId};

@@ -37,6 +37,11 @@ enum Step {
         job: u64,
         tokens: u64,
     },
+    Report {
+        holder: bool,
+        job: u64,
+        step: u32,
+    },
     Cancel {
         who: u8,
         job: u64,
@@ -74,6 +79,8 @@ fn steps() -> impl Strategy<Value = Step> {
         8 => (worker.clone(), job.clone()).prop_map(|(who, job)| Step::Claim { who, job }),
         8 => (worker, any::<bool>(), job.clone(), 0u64..3_500)
             .prop_map(|(who, holder, job, tokens)| Step::Result { who, holder, job, tokens }),
+        4 => (any::<bool>(), job.clone(), 0u32..22)
+            .prop_map(|(holder, job, step)| Step::Report { holder, job, step }),
         1 => (who.clone(), job.clone()).prop_map(|(who, job)| Step::Cancel { who, job }),
         2 => (who.clone(), job.clone()).prop_map(|(who, job)| Step::ExpireLease { who, job }),
         4 => (who.clone(), job.clone()).prop_map(|(who, job)| Step::Finalize { who, job }),
@@ -107,6 +114,14 @@ fn take(step: Step) -> DispatchResult {
                 _ => by(who),
             };
             Compute::submit_result(by, job, result(tokens))
+        }
+        Step::Report { holder, job, step } => {
+            let job = pick(job);
+            let by = match Jobs::<Test>::get(job).map(|job| job.stage) {
+                Some(Stage::Leased { worker, .. }) if holder => signed(worker),
+                _ => by(2),
+            };
+            Compute::report_progress(by, job, Progress { step, steps: 20, loss_micro: 1 })
         }
         Step::Cancel { who, job } => Compute::cancel_job(by(who), pick(job)),
         Step::ExpireLease { who, job } => Compute::expire_lease(by(who), pick(job)),

@@ -1,7 +1,7 @@
 //! What dApps are told.
 
 use super::*;
-use tributary_primitives::views::{JobState, Text, MAX_PAGE};
+use tributary_primitives::views::{Text, MAX_PAGE};
 
 #[test]
 fn workers_are_shown() {
@@ -32,7 +32,10 @@ fn jobs_are_shown_in_each_state() {
         assert_eq!(view.state, JobState::Open);
 
         assert_ok!(Compute::claim_job(signed(bob()), job));
-        assert_eq!(state(job), JobState::Leased { worker: bob(), until: 1 + LEASE });
+        assert_eq!(
+            state(job),
+            JobState::Leased { worker: bob(), until: 1 + LEASE, progress: None }
+        );
         assert_ok!(Compute::submit_result(signed(bob()), job, result(1_000)));
         let (worker, fee, result) = (bob(), 100, result(1_000));
         let shown = JobState::Submitted {
