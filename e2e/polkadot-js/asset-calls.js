@@ -162,6 +162,11 @@ export async function assetCalls({ api, provider, people, keyring }) {
   await check("compute.expireLease is refused while the lease holds", () =>
     send(api, compute.expireLease(job), eve, "compute.LeaseRunning"),
   );
+  await check("compute.reportProgress", async () => {
+    await send(api, compute.reportProgress(job, { step: 1, steps: 3, lossMicro: 2_000_000 }), bob);
+    const again = { step: 2, steps: 3, lossMicro: 1_500_000 };
+    await send(api, compute.reportProgress(job, again), bob, "compute.TooSoon");
+  });
   await check("compute.submitResult", async () => {
     const result = {
       adapter: u8aToHex(randomAsU8a(32)),
