@@ -84,6 +84,9 @@ pub struct Report {
     pub held_out: Vec<Answer>,
     /// Answers to prompts that no record speaks of.
     pub off_topic: Vec<Answer>,
+    /// Many adapters served at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<crate::story::Crowd>,
     /// Balances before and after.
     pub balances: Vec<BalanceRow>,
     /// What must hold.

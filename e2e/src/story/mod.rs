@@ -3,10 +3,13 @@
 
 mod ask;
 mod contribute;
+mod crowd;
 mod ethereum;
 mod settle;
 mod train;
 mod verify;
+
+pub use crowd::Crowd;
 
 use crate::{
     l1::{Bridge, Relayer},
@@ -50,6 +53,8 @@ pub struct Plan {
     pub quality: bool,
     /// Whether the worker is killed, and started again, while it serves and while it settles.
     pub crash: bool,
+    /// Adapters that are served at once.
+    pub crowd: usize,
     /// Whether finality is anchored on a local Ethereum, and OPEN goes there and back.
     pub ethereum: bool,
 }
@@ -67,6 +72,7 @@ impl Plan {
             off_topic: None,
             quality: true,
             crash: false,
+            crowd: 200,
             ethereum: true,
         }
     }
@@ -79,6 +85,7 @@ impl Plan {
             off_topic: Some(2),
             quality: false,
             crash: true,
+            crowd: 8,
             ethereum: false,
             ..Self::demo()
         }
@@ -205,6 +212,7 @@ impl Story {
         self.ask().await?;
         self.settle().await?;
         self.claim().await?;
+        self.crowd().await?;
         if self.plan.ethereum {
             self.anchored().await?;
             self.out_and_back().await?;
