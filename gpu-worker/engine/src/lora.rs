@@ -109,11 +109,6 @@ impl LoraTensors {
         self.tap.as_ref().map(|tap| std::mem::take(&mut *tap.borrow_mut())).unwrap_or_default()
     }
 
-    /// A and B of a projection, and what their product is multiplied with.
-    pub(crate) fn pair(&self, layer: usize, p: Projection) -> Option<(&Tensor, &Tensor, f64)> {
-        self.pairs.get(layer)?[p as usize].as_ref().map(|(a, b)| (a, b, self.scale))
-    }
-
     /// The adapter's part of a projection's output for `x` `[batch, seq, in]`, if it has one.
     pub(crate) fn delta(&self, layer: usize, p: Projection, x: &Tensor) -> Option<Tensor> {
         let (a, b) = self.pairs.get(layer)?[p as usize].as_ref()?;

@@ -116,11 +116,11 @@ fn join(
         for target in targets {
             let found =
                 taps.iter().zip(errors).find(|(t, _)| t.layer == layer && t.projection == *target);
-            let Some(((tap, error), (_, b, scale))) = found.zip(lora.pair(layer, *target)) else {
+            let Some(((tap, error), (_, b))) = found.zip(lora.pair(layer, *target)) else {
                 let reason = format!("block {layer} has no {target:?} to take a gradient of");
                 return Err(EngineError::Request(reason));
             };
-            let back = error.matmul(b) * scale; // [rows, seq, rank]
+            let back = error.matmul(b) * lora.scale(); // [rows, seq, rank]
             for (left, right) in [(&back, &tap.input), (error, &tap.low)] {
                 let part = match sides.and_then(|s| s.get(parts.len())) {
                     Some(side) => outer(&side.left(left), &side.right(right)),
