@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use tributary_client::store::{FolderKind, Store};
 use tributary_engine::{Engine, EngineOptions};
 
+/// Memory on the host for every adapter there is.
+const PLENTY: usize = 8 << 30;
+
 /// First tokens of one tier.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -23,17 +26,17 @@ pub struct Row {
 }
 
 async fn first(engine: &Engine, adapter: &str) -> Result<f64> {
-    let heard = closed(engine, vec![request(Some(adapter.into()), 0, 2)], 1).await?;
+    let heard = closed(engine, vec![request(engine, Some(adapter.into()), 0, 2)], 1).await?;
     Ok(heard.first().first().copied().unwrap_or(0.0))
 }
 
-fn start(base: &Path, threads: usize, device: usize, host: usize) -> Result<Engine> {
+fn start(base: &Path, threads: usize, device: usize, host_bytes: usize) -> Result<Engine> {
     Ok(Engine::start(EngineOptions {
         threads,
         slots: 4,
         capacity: 128,
         device_adapters: device,
-        host_adapters: host,
+        host_bytes,
         ..EngineOptions::new(base)
     })?)
 }
@@ -43,7 +46,7 @@ pub async fn run(base: &Path, threads: usize, folders: &[PathBuf], store: &Path)
     let names: Vec<String> = (0..folders.len()).map(|n| n.to_string()).collect();
     let mut tiers: Vec<(&'static str, Vec<f64>)> = Vec::new();
 
-    let engine = start(base, threads, folders.len(), folders.len())?;
+    let engine = start(base, threads, folders.len(), PLENTY)?;
     for (name, folder) in names.iter().zip(folders) {
         engine.load_adapter(name.as_str(), folder).await?;
         first(&engine, name).await?;
@@ -56,7 +59,7 @@ pub async fn run(base: &Path, threads: usize, folders: &[PathBuf], store: &Path)
     drop(engine);
 
     // One place to prepare: each asking finds another adapter in it.
-    for (tier, host) in [("host memory", folders.len()), ("disk", 1)] {
+    for (tier, host) in [("host memory", PLENTY), ("disk", 1)] {
         let engine = start(base, threads, 1, host)?;
         for (name, folder) in names.iter().zip(folders) {
             engine.load_adapter(name.as_str(), folder).await?;
@@ -75,7 +78,7 @@ pub async fn run(base: &Path, threads: usize, folders: &[PathBuf], store: &Path)
     for folder in folders {
         digests.push(shelf.put_folder(FolderKind::Adapter, folder).await?);
     }
-    let engine = start(base, threads, folders.len(), folders.len())?;
+    let engine = start(base, threads, folders.len(), PLENTY)?;
     let mut seconds = Vec::new();
     for (name, digest) in names.iter().zip(&digests) {
         let asked = std::time::Instant::now();

@@ -62,7 +62,7 @@ fn relatives(base: &BaseModel, adapter: &Path, count: usize, into: &Path) -> Res
 async fn texts(engine: &Engine, names: &[Option<String>], tokens: usize) -> Result<Vec<String>> {
     let mut events = Vec::new();
     for name in names {
-        events.push(engine.generate(load::request(name.clone(), 0, tokens))?);
+        events.push(engine.generate(load::request(engine, name.clone(), 0, tokens))?);
     }
     let mut texts = Vec::new();
     for mut receiver in events {
@@ -104,7 +104,7 @@ pub async fn run(options: &Options) -> Result<()> {
 
     let requests = |named: bool| {
         let name = |n: usize| named.then(|| n.to_string());
-        (0..options.count).map(|n| load::request(name(n), n, options.tokens)).collect()
+        (0..options.count).map(|n| load::request(&engine, name(n), n, options.tokens)).collect()
     };
     load::closed(&engine, requests(false), options.count).await?;
     let plain = load::closed(&engine, requests(false), options.count).await?.rate();

@@ -5,7 +5,7 @@ use rand::{distributions::WeightedIndex, prelude::Distribution, Rng, SeedableRng
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
-use tributary_engine::{Engine, EngineError, Event, GenerateRequest, Message, Prompt, Sampling};
+use tributary_engine::{Engine, EngineError, Event, GenerateRequest, Guidance, Message, Prompt, Sampling};
 
 /// Which adapter a request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +93,15 @@ pub const QUESTIONS: [&str; 8] = [
     "How many validators had to sign, and how many did?",
 ];
 
-/// A request of `tokens` tokens to `adapter`.
-pub fn request(adapter: Option<String>, number: usize, tokens: usize) -> GenerateRequest {
+/// A request of `tokens` tokens to `adapter`. The tokens that end an answer are kept away, so that
+/// every answer has its length, as the peer's have.
+pub fn request(
+    engine: &Engine,
+    adapter: Option<String>,
+    number: usize,
+    tokens: usize,
+) -> GenerateRequest {
+    let bias = engine.info().config.eos_tokens.iter().map(|token| (*token, -1e4)).collect();
     GenerateRequest {
         adapter,
         prompt: Prompt::Chat(vec![Message::user(QUESTIONS[number % QUESTIONS.len()])]),
@@ -102,6 +109,7 @@ pub fn request(adapter: Option<String>, number: usize, tokens: usize) -> Generat
         sampling: Sampling::GREEDY,
         stop: vec![],
         logprobs: None,
+        guidance: Guidance { bias, grammar: None },
     }
 }
 

@@ -75,6 +75,7 @@ pub async fn register(engine: &Engine, folders: &[PathBuf], count: usize) -> Res
 }
 
 fn requests(
+    engine: &Engine,
     popularity: Popularity,
     adapters: usize,
     count: usize,
@@ -82,14 +83,14 @@ fn requests(
 ) -> Vec<GenerateRequest> {
     let choices = popularity.choices(adapters, count, 7);
     let name = |choice: usize| (adapters > 0).then(|| choice.to_string());
-    choices.into_iter().enumerate().map(|(n, c)| request(name(c), n, tokens)).collect()
+    choices.into_iter().enumerate().map(|(n, c)| request(engine, name(c), n, tokens)).collect()
 }
 
 /// The base without any adapter, which everything else is compared with.
 pub async fn base(engine: &Engine, amount: Amount) -> Result<f64> {
-    let warm = requests(Popularity::Uniform, 0, SLOTS, amount.tokens);
+    let warm = requests(engine, Popularity::Uniform, 0, SLOTS, amount.tokens);
     closed(engine, warm, SLOTS).await?;
-    let asked = requests(Popularity::Uniform, 0, amount.requests, amount.tokens);
+    let asked = requests(engine, Popularity::Uniform, 0, amount.requests, amount.tokens);
     Ok(closed(engine, asked, SLOTS).await?.rate())
 }
 
@@ -103,7 +104,7 @@ pub async fn row(
     amount: Amount,
 ) -> Result<Row> {
     let before = engine.stats();
-    let asked = requests(popularity, adapters, amount.requests, amount.tokens);
+    let asked = requests(engine, popularity, adapters, amount.requests, amount.tokens);
     let full: Traffic = closed(engine, asked, SLOTS).await?;
     let after = engine.stats();
     let steps = after.steps.saturating_sub(before.steps).max(1) as f64;
@@ -111,7 +112,7 @@ pub async fn row(
 
     let per_second = LOAD * base / amount.tokens as f64;
     let count = ((per_second * amount.seconds) as usize).max(16);
-    let asked = requests(popularity, adapters, count, amount.tokens);
+    let asked = requests(engine, popularity, adapters, count, amount.tokens);
     let steady = open(engine, asked, per_second, 11).await?;
     Ok(Row {
         adapters,

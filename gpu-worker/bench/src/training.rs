@@ -3,8 +3,10 @@
 use crate::machine::resident_mib;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{ops::ControlFlow, path::Path, time::Instant};
-use tributary_engine::{train, BaseModel, Record, TrainSpec};
+use std::{path::Path, time::Instant};
+use tributary_engine::{
+    encode_records, step_together, BaseModel, Record, TrainSpec, Trainer,
+};
 
 /// What was trained, and how fast.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,18 +39,34 @@ pub fn spec(seed: u64) -> TrainSpec {
 
 /// One job.
 pub fn one(base: &BaseModel, records: &[Record]) -> Result<Row> {
-    let tokens = std::cell::Cell::new(0u64);
-    // Preparing and measuring the loss before and after is not training: the clock runs from the
-    // first step's end to the last one's.
-    let (mut start, mut end, mut steps) = (None, Instant::now(), 0usize);
-    let trained = train(base, records, &spec(1), None, &mut |progress| {
-        end = Instant::now();
-        steps = progress.steps;
-        start.get_or_insert(end);
-        ControlFlow::Continue(())
-    })?;
-    tokens.set(trained.metrics.tokens);
-    let seconds = start.map_or(0.0, |start: Instant| end.duration_since(start).as_secs_f64());
-    let counted = tokens.get() as f64 * (steps.saturating_sub(1)) as f64 / steps.max(1) as f64;
-    Ok(Row { jobs: 1, tokens_per_second: counted / seconds.max(1e-9), peak_mib: resident_mib().1 })
+    many(base, records, 1)
+}
+
+/// Several jobs on one base in one pass. Preparing, and measuring the loss before and after, is not
+/// training; nor is the first step, which pays for warming up.
+pub fn many(base: &BaseModel, records: &[Record], jobs: usize) -> Result<Row> {
+    let specs: Vec<TrainSpec> = (1..=jobs as u64).map(spec).collect();
+    let mut trainers = Vec::with_capacity(jobs);
+    for spec in &specs {
+        trainers.push(Trainer::new(base, records, spec, None)?);
+    }
+    let tokens_of = encode_records(base, records, specs[0].seq_len)?;
+    let (mut counted, mut seconds, mut number) = (0usize, 0.0, 0usize);
+    while trainers.iter().any(|trainer| !trainer.is_done()) {
+        let start = Instant::now();
+        let mut all: Vec<&mut Trainer<'_>> = trainers.iter_mut().collect();
+        for progress in step_together(&mut all) {
+            progress?;
+        }
+        if number > 0 {
+            seconds += start.elapsed().as_secs_f64();
+            for trainer in &trainers {
+                let rows = trainer.plan(0).into_iter().nth(number).unwrap_or_default();
+                counted += rows.iter().map(|row| tokens_of[*row].tokens.len()).sum::<usize>();
+            }
+        }
+        number += 1;
+    }
+    let tokens_per_second = counted as f64 / f64::max(seconds, 1e-9);
+    Ok(Row { jobs, tokens_per_second, peak_mib: resident_mib().1 })
 }

@@ -126,8 +126,8 @@ pub fn run(options: &Options, runtime: &Runtime) -> Result<()> {
 
     let records = training::records(&options.data, sizes.steps * training::BATCH)?;
     let trained = vec![training::one(&model, &records)?, training::many(&model, &records, 8)?];
+    let attribution = attribution::run(&model, &options.data, options.quick)?;
     drop(model);
-    let attribution = attribution::run(options.quick)?;
 
     let peer = match options.no_peer {
         true => Peers::default(),

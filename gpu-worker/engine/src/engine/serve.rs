@@ -409,6 +409,7 @@ impl Serving {
         }
         let outputs = self.server.runner.step();
         self.stats.steps += 1;
+        self.stats.adapters_in_steps += self.server.runner.shape().adapters as u64;
         for output in outputs {
             match output {
                 Output::Token(output) => self.deliver(output),

@@ -36,6 +36,8 @@ pub struct EngineStats {
     pub step_tokens: usize,
     /// Different adapters in the last step.
     pub step_adapters: usize,
+    /// Different adapters, summed over all steps.
+    pub adapters_in_steps: u64,
     /// Prompt tokens read.
     pub prompt_tokens: u64,
     /// Answer tokens made.
