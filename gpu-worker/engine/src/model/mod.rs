@@ -231,7 +231,7 @@ impl Transformer {
         }
     }
 
-    fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         Self {
             config: self.config.clone(),
             embed: self.embed.shallow_clone(),
