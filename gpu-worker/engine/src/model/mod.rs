@@ -16,7 +16,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
 pub(crate) use cached::KvCache;
-pub(crate) use fixed::{Deltas, FixedState};
+pub(crate) use fixed::Deltas;
 pub(crate) use weight::Weight;
 
 struct Layer {
