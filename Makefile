@@ -13,7 +13,7 @@ ENV := source scripts/env.sh
 FORGE := bin/forge
 PROFILE_FUZZ ?= lite
 
-.PHONY: help setup contracts build demo test test-contracts test-network lint lint-contracts fmt l1 specs vectors
+.PHONY: help setup contracts build demo bench-gpu test test-contracts test-network lint lint-contracts fmt l1 specs vectors
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ build: contracts ## contracts, node, worker, relayer, tools and tests
 
 demo: build ## the main job, from data to payout (KEEP=1 leaves it running)
 	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-demo" $(if $(KEEP),--keep)
+
+bench-gpu: ## the engine on a CUDA device, in 8 minutes (ARGS="--help" lists options)
+	@scripts/bench-gpu.sh $(ARGS)
 
 test: build ## every test
 	@cd bridge/contracts && FOUNDRY_PROFILE=$(PROFILE_FUZZ) $(FORGE) test --summary

@@ -39,7 +39,12 @@ impl FixedState {
 impl Transformer {
     /// Room for `rows` sequences of `capacity` tokens, all of them at `position`; keys and values
     /// before it are drawn at random.
-    pub(crate) fn fixed_state(&self, rows: i64, capacity: i64, position: i64) -> Result<FixedState> {
+    pub(crate) fn fixed_state(
+        &self,
+        rows: i64,
+        capacity: i64,
+        position: i64,
+    ) -> Result<FixedState> {
         if !(0..capacity).contains(&position) || capacity > self.config.max_position {
             return Err(EngineError::Request(format!(
                 "position {position} or capacity {capacity} does not fit a context of {}",
@@ -49,7 +54,9 @@ impl Transformer {
         let shape = [rows, self.config.kv_heads, capacity, self.config.head_dim];
         let make = || -> Result<Vec<Tensor>> {
             (0..self.config.layers)
-                .map(|_| Ok(Tensor::f_empty(shape, (self.kind(), self.device()))?.f_normal_(0.0, 1.0)?))
+                .map(|_| {
+                    Ok(Tensor::f_empty(shape, (self.kind(), self.device()))?.f_normal_(0.0, 1.0)?)
+                })
                 .collect()
         };
         let integers = (Kind::Int64, self.device());

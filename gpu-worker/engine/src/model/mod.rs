@@ -18,7 +18,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
 pub(crate) use cached::{KvCache, MultiLora, Plan, Several, Single};
-pub(crate) use fixed::{Deltas, FixedState};
+pub(crate) use fixed::Deltas;
 pub use nf4::nf4_round_trip;
 pub use weight::Quantise;
 pub(crate) use weight::Weight;

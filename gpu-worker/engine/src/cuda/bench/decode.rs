@@ -24,7 +24,7 @@ pub(super) fn throughput(
     let load = &bench.load;
     // Two steps to warm up, one that is recorded, one replay, three rounds.
     let capacity = (load.context + 4 + ROUNDS * load.steps + 7) / 8 * 8;
-    let mut state = bench.net.fixed_state(load.batch as i64, capacity, load.context)?;
+    let mut state = bench.net().fixed_state(load.batch as i64, capacity, load.context)?;
     let bytes = state.cache_bytes() as f64;
     let mut seconds = vec![];
     let mut round = |step: &mut dyn FnMut() -> Result<()>| -> Result<()> {
@@ -41,15 +41,15 @@ pub(super) fn throughput(
     };
     match (bench.device, recorded) {
         (Device::Cuda(index), true) => {
-            let graph = Graph::record(index, || bench.net.fixed_step(&mut state, deltas))?;
+            let graph = Graph::record(index, || bench.net().fixed_step(&mut state, deltas))?;
             graph.replay()?;
             round(&mut || graph.replay())?;
         }
         _ => {
             for _ in 0..2 {
-                bench.net.fixed_step(&mut state, deltas)?;
+                let _ = bench.net().fixed_step(&mut state, deltas)?;
             }
-            round(&mut || bench.net.fixed_step(&mut state, deltas).map(drop))?;
+            round(&mut || bench.net().fixed_step(&mut state, deltas).map(drop))?;
         }
     }
     seconds.sort_by(f64::total_cmp);
@@ -86,8 +86,9 @@ pub(super) fn measure(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()
                 Figure::new(SECTION, format!("{name}, {manner}"), rate, "tok/s")
                     .roof(roof(extra), basis),
             );
-            let mut ratio = Figure::new(SECTION, format!("{name} to base, {manner}"), rate / base, "×")
-                .roof(Some(read / (read + extra)), "bytes that each step reads");
+            let mut ratio =
+                Figure::new(SECTION, format!("{name} to base, {manner}"), rate / base, "×")
+                    .roof(Some(read / (read + extra)), "bytes that each step reads");
             // The targets are for how it is meant to be run.
             if *recorded {
                 ratio = match *adapters as usize {

@@ -28,7 +28,7 @@ impl Block {
     fn new(bench: &Bench, rows: i64) -> Result<Self> {
         let (mut x, mut y) = (vec![], vec![]);
         for p in Projection::ALL {
-            let (input, output) = p.size(bench.net.config());
+            let (input, output) = p.size(bench.net().config());
             let options = (Kind::BFloat16, bench.device);
             x.push(Tensor::f_empty([rows, input], options)?.f_normal_(0.0, 1.0)?);
             y.push(Tensor::f_zeros([rows, output], options)?);
@@ -40,7 +40,11 @@ impl Block {
         for group in GROUPS {
             let jobs: Vec<_> = group
                 .iter()
-                .map(|p| Job { pair: pair_of(0, *p), x: &self.x[*p as usize], y: &self.y[*p as usize] })
+                .map(|p| Job {
+                    pair: pair_of(0, *p),
+                    x: &self.x[*p as usize],
+                    y: &self.y[*p as usize],
+                })
                 .collect();
             bench.kernel.apply(&bench.table, plan, &jobs)?;
         }
@@ -57,7 +61,7 @@ fn stacks(bench: &Bench, count: i64) -> Result<Vec<(Tensor, Tensor)>> {
     Projection::ALL
         .iter()
         .map(|p| {
-            let (input, output) = p.size(bench.net.config());
+            let (input, output) = p.size(bench.net().config());
             Ok((draw([count, rank, input])?, draw([count, output, rank])?))
         })
         .collect()
@@ -68,7 +72,8 @@ fn one_by_one(block: &Block, stacks: &[(Tensor, Tensor)], rows: &[(i64, i64)]) -
     for ((x, y), (a, b)) in block.x.iter().zip(&block.y).zip(stacks) {
         for (adapter, (row, count)) in rows.iter().enumerate() {
             let adapter = adapter as i64;
-            let low = x.f_narrow(0, *row, *count)?.f_matmul(&a.f_get(adapter)?.f_transpose(0, 1)?)?;
+            let low =
+                x.f_narrow(0, *row, *count)?.f_matmul(&a.f_get(adapter)?.f_transpose(0, 1)?)?;
             let high = low.f_matmul(&b.f_get(adapter)?.f_transpose(0, 1)?)?;
             let _ = y.f_narrow(0, *row, *count)?.f_add_(&high)?;
         }
@@ -83,7 +88,7 @@ pub(super) fn measure(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()
 
 fn decoding(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
     let batch = bench.load.batch;
-    let layers = bench.net.config().layers as f64;
+    let layers = bench.net().config().layers as f64;
     let block = Block::new(bench, batch as i64)?;
     let plan = Plan::new(&bench.distinct(), batch, bench.device)?;
     let bytes = batch as f64 * bench.adapter_bytes() / layers;
@@ -102,7 +107,7 @@ fn decoding(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
     let stacks = stacks(bench, batch as i64)?;
     let batched = bench.time(|| {
         for ((x, y), (a, b)) in block.x.iter().zip(&block.y).zip(&stacks) {
-            stock::by_row(x, y, a, b)?;
+            drop(stock::by_row(x, y, a, b)?);
         }
         Ok(())
     })?;
@@ -129,7 +134,7 @@ fn prefill(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
         row += count;
     }
     let plan = Plan::new(&segments, rows, bench.device)?;
-    let layers = bench.net.config().layers as f64;
+    let layers = bench.net().config().layers as f64;
     // Reads x, reads and writes y, reads each A and B once.
     let moved: f64 = block.x.iter().map(|x| 2 * x.numel()).sum::<usize>() as f64
         + block.y.iter().map(|y| 4 * y.numel()).sum::<usize>() as f64
@@ -149,7 +154,7 @@ fn prefill(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
         "grouped_mm",
         bench.time(|| {
             for ((x, y), (a, b)) in block.x.iter().zip(&block.y).zip(&stacks) {
-                stock::grouped(x, y, &ends, a, b)?;
+                drop(stock::grouped(x, y, &ends, a, b)?);
             }
             Ok(())
         })?,

@@ -90,9 +90,8 @@ pub fn run(options: &Options) -> Result<Report> {
     for (name, section) in sections {
         let Some(bench) = bench.as_mut() else { break };
         let mut figures = vec![];
-        let outcome = within(start, options, || {
-            caught(|| tch::no_grad(|| section(bench, &mut figures)))
-        });
+        let outcome =
+            within(start, options, || caught(|| tch::no_grad(|| section(bench, &mut figures))));
         report.extend(figures);
         report.outcome(name, outcome);
     }
@@ -100,8 +99,7 @@ pub fn run(options: &Options) -> Result<Report> {
     if let Some(bench) = bench.as_mut() {
         bench.drop_adapters();
         let mut figures = vec![];
-        let outcome =
-            within(start, options, || caught(|| training::measure(bench, &mut figures)));
+        let outcome = within(start, options, || caught(|| training::measure(bench, &mut figures)));
         report.extend(figures);
         report.outcome("training", outcome);
     }

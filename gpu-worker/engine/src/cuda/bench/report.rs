@@ -162,17 +162,13 @@ impl Report {
         let widths: [usize; 7] = std::array::from_fn(|column| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
         });
-        let mut text = format!(
-            "{}, shape {}, {:.0} s\n\n",
-            self.device, self.shape, self.seconds
-        );
+        let mut text = format!("{}, shape {}, {:.0} s\n\n", self.device, self.shape, self.seconds);
         for row in &rows {
-            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-                match column {
+            let cells =
+                row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
                     2 | 3 | 5 => format!("{cell:>width$}"),
                     _ => format!("{cell:<width$}"),
-                }
-            });
+                });
             let line = cells.collect::<Vec<_>>().join("  ");
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", line.trim_end());

@@ -17,7 +17,7 @@ const PCIE5_X16: f64 = 63.0e9;
 
 /// Loads one adapter again and again from (pinned) host memory into the same place.
 pub(super) fn measure_loading(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()> {
-    let count = bench.lora.parameter_count(bench.net.config());
+    let count = bench.lora.parameter_count(bench.net().config());
     let host = Tensor::f_empty([count], (Kind::BFloat16, Device::Cpu))?.f_normal_(0.0, 0.01)?;
     let sources = match bench.device {
         Device::Cuda(_) => {
@@ -34,7 +34,7 @@ pub(super) fn measure_loading(bench: &mut Bench, figures: &mut Vec<Figure>) -> R
             bench.finish()?;
             let start = Instant::now();
             place.f_copy_(&source)?;
-            let config = bench.net.config();
+            let config = bench.base.config();
             load_flat(&mut bench.table, slot, &bench.lora, &place, config)?;
             bench.finish()?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -45,8 +45,9 @@ pub(super) fn measure_loading(bench: &mut Bench, figures: &mut Vec<Figure>) -> R
         let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
         let roof = bench.facts.as_ref().map(|_| bench.adapter_bytes() / PCIE5_X16 * 1e3);
         for (label, part) in [("median", 0.5), ("p99", 0.99)] {
-            let figure = Figure::new("loading", format!("one adapter from {name}, {label}"), at(part), "ms")
-                .roof(roof, "63 GB/s, if the link is PCIe 5.0 x16");
+            let figure =
+                Figure::new("loading", format!("one adapter from {name}, {label}"), at(part), "ms")
+                    .roof(roof, "63 GB/s, if the link is PCIe 5.0 x16");
             figures.push(match name.starts_with("pinned") {
                 true => figure.target(Target::AtMost(10.0)),
                 false => figure,
@@ -58,7 +59,7 @@ pub(super) fn measure_loading(bench: &mut Bench, figures: &mut Vec<Figure>) -> R
 
 /// Fills the device with adapters, then decodes with some from all over it.
 pub(super) fn measure_residency(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()> {
-    let config = bench.net.config();
+    let config = bench.base.config();
     let load = bench.load;
     let positions = (load.context + 4 + 3 * load.steps + 8) as f64;
     let cache = 4.0
@@ -87,7 +88,8 @@ pub(super) fn measure_residency(bench: &mut Bench, figures: &mut Vec<Figure>) ->
         }
     }
     bench.finish()?;
-    let room = total.map(|t| ((t - bench.weight_bytes() as f64 - keep) / bench.adapter_bytes()).floor());
+    let room =
+        total.map(|t| ((t - bench.weight_bytes() as f64 - keep) / bench.adapter_bytes()).floor());
     figures.push(
         Figure::new("residency", "adapters on the device", bench.loaded as f64, "adapters")
             .target(Target::AtLeast(1000.0))

@@ -7,12 +7,10 @@ use tch::{Device, Kind, Tensor};
 use super::{Options, Shape};
 use crate::config::{ModelConfig, Projection, RopeScaling};
 use crate::cuda::adapters::load_flat;
-use crate::cuda::{
-    model_table, synchronize, DeviceFacts, Graph, MultiLoraKernel, Segment, Table,
-};
+use crate::cuda::{model_table, synchronize, DeviceFacts, Graph, MultiLoraKernel, Segment, Table};
 use crate::error::Result;
 use crate::lora::LoraConfig;
-use crate::model::Transformer;
+use crate::model::{BaseModel, Transformer};
 
 /// Sizes of what is measured.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +40,7 @@ pub(super) struct Bench {
     pub device: Device,
     pub facts: Option<DeviceFacts>,
     pub load: Load,
-    pub net: Transformer,
+    pub base: BaseModel,
     pub kernel: MultiLoraKernel,
     pub table: Table,
     pub lora: LoraConfig,
@@ -56,38 +54,48 @@ impl Bench {
         let device = options.device;
         tch::manual_seed(1);
         let net = Transformer::build(config.clone(), |name, shape| {
-            let empty = Tensor::f_empty(shape, (Kind::BFloat16, device))?;
+            let mut empty = Tensor::f_empty(shape, (Kind::BFloat16, device))?;
             Ok(match name.ends_with("norm.weight") {
                 true => empty.f_ones_like()?,
                 false => empty.f_normal_(0.0, 0.02)?,
             })
         })?;
         let rank = load.rank;
-        let lora =
-            LoraConfig { rank, alpha: rank as f64, targets: Projection::ALL.to_vec(), rslora: false };
+        let lora = LoraConfig {
+            rank,
+            alpha: rank as f64,
+            targets: Projection::ALL.to_vec(),
+            rslora: false,
+        };
         let table = model_table(&config, load.slots, rank as usize, device)?;
         let kernel = MultiLoraKernel::new(device)?;
-        let mut bench = Self { device, facts, load, net, kernel, table, lora, loaded: 0 };
+        let base = BaseModel::from_parts(net, super::training::word_tokenizer(&config)?);
+        let mut bench = Self { device, facts, load, base, kernel, table, lora, loaded: 0 };
         for _ in 0..load.batch {
             bench.load_random()?;
         }
         Ok(bench)
     }
 
+    /// The network.
+    pub(super) fn net(&self) -> &Transformer {
+        self.base.transformer()
+    }
+
     /// Bytes of one adapter in bf16.
     pub(super) fn adapter_bytes(&self) -> f64 {
-        2.0 * self.lora.parameter_count(self.net.config()) as f64
+        2.0 * self.lora.parameter_count(self.net().config()) as f64
     }
 
     /// Bytes of the model's weights.
     pub(super) fn weight_bytes(&self) -> usize {
-        2 * self.net.config().parameters().iter().map(count).sum::<i64>() as usize
+        2 * self.net().config().parameters().iter().map(count).sum::<i64>() as usize
     }
 
     /// Bytes of weights that a decoding step reads: all but the embedding, of which it reads one
     /// row per sequence.
     pub(super) fn step_bytes(&self) -> f64 {
-        let config = self.net.config();
+        let config = self.net().config();
         let embedding = match config.tie_word_embeddings {
             true => 0,
             false => 2 * config.vocab_size * config.hidden_size,
@@ -97,7 +105,7 @@ impl Bench {
 
     /// Numbers of one adapter, drawn at random, on the bench's device.
     pub(super) fn random_adapter(&self) -> Result<Tensor> {
-        let count = self.lora.parameter_count(self.net.config());
+        let count = self.lora.parameter_count(self.net().config());
         Ok(Tensor::f_empty([count], (Kind::BFloat16, self.device))?.f_normal_(0.0, 0.01)?)
     }
 
@@ -105,7 +113,7 @@ impl Bench {
     pub(super) fn load_random(&mut self) -> Result<()> {
         let flat = self.random_adapter()?;
         let slot = self.loaded;
-        load_flat(&mut self.table, slot, &self.lora, &flat, self.net.config())?;
+        load_flat(&mut self.table, slot, &self.lora, &flat, self.base.config())?;
         self.loaded += 1;
         Ok(())
     }

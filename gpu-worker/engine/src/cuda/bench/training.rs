@@ -9,30 +9,29 @@ use tch::Device;
 
 use super::setup::{operations, Bench};
 use super::{Figure, Target};
+use crate::config::ModelConfig;
 use crate::cuda::Memory;
 use crate::error::{EngineError, Result};
-use crate::model::BaseModel;
 use crate::tokenizer::Tokenizer;
 use crate::{train, Record, TrainSpec};
 
 const SECTION: &str = "training";
 
 pub(super) fn measure(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()> {
-    let config = bench.net.config().clone();
+    let config = bench.net().config().clone();
     let (sequence, steps) = (bench.load.sequence, bench.load.train_steps);
     if let Device::Cuda(index) = bench.device {
         Memory::empty_cache()?;
         Memory::reset_peak(index)?;
     }
-    let words = config.vocab_size.min(256);
-    let base = BaseModel::from_parts(bench.net.share(), word_tokenizer(bench, words)?);
+    let words = word_count(&config);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     // The first step is not measured.
     let records: Vec<_> = (0..steps + 1)
         .map(|_| {
             let text: Vec<_> =
                 (0..sequence).map(|_| format!("w{}", rng.gen_range(0..words))).collect();
-            Record::Text(text.join(" "))
+            Record::Text { text: text.join(" ") }
         })
         .collect();
     let spec = TrainSpec {
@@ -45,7 +44,7 @@ pub(super) fn measure(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()
         ..TrainSpec::default()
     };
     let mut marks = vec![];
-    train(&base, &records, &spec, None, &mut |_| {
+    train(&bench.base, &records, &spec, None, &mut |_| {
         // Each step ends with its loss on the host, so nothing is under way here.
         marks.push(Instant::now());
         ControlFlow::Continue(())
@@ -74,10 +73,14 @@ pub(super) fn measure(bench: &mut Bench, figures: &mut Vec<Figure>) -> Result<()
     Ok(())
 }
 
+fn word_count(config: &ModelConfig) -> i64 {
+    config.vocab_size.min(256)
+}
+
 /// A tokenizer with the words `w0`, `w1`, … and nothing else.
-fn word_tokenizer(bench: &Bench, words: i64) -> Result<Tokenizer> {
+pub(super) fn word_tokenizer(config: &ModelConfig) -> Result<Tokenizer> {
     let vocabulary: serde_json::Map<_, _> =
-        (0..words).map(|n| (format!("w{n}"), serde_json::Value::from(n))).collect();
+        (0..word_count(config)).map(|n| (format!("w{n}"), serde_json::Value::from(n))).collect();
     let description = serde_json::json!({
         "version": "1.0",
         "truncation": null,
@@ -93,7 +96,7 @@ fn word_tokenizer(bench: &Bench, words: i64) -> Result<Tokenizer> {
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).map_err(EngineError::io(&folder))?;
     let tokenizer = crate::files::write_json(&folder.join("tokenizer.json"), &description)
-        .and_then(|()| Tokenizer::load(&folder, bench.net.config()));
+        .and_then(|()| Tokenizer::load(&folder, config));
     // A folder left behind in the place for temporary files does no harm.
     let _ = std::fs::remove_dir_all(&folder);
     tokenizer
