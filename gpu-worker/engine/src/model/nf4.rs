@@ -4,8 +4,10 @@
 //! Weights are taken in blocks of 64 as they lie in memory. A block is divided by the largest
 //! magnitude in it, its scale, and each weight becomes the index of the nearest of 16 numbers: the
 //! means of neighbouring quantiles of a normal distribution, so that each is used about equally
-//! often. With double quantisation the scales themselves, less their mean, become 8-bit integers in
-//! blocks of 256. (The paper uses an 8-bit float there; a linear integer is as exact and simpler.)
+//! often. With double quantisation the scales themselves are held in 8 bits, in blocks of 256. (The
+//! paper takes an 8-bit float there, after subtracting the mean. Here it is their logarithm, evenly
+//! divided between the least and the greatest of the 256: the relative error is the same for small
+//! scales as for large ones, so that an outlier does not coarsen its neighbours.)
 
 use tch::{Device, Kind, Tensor};
 
@@ -40,9 +42,9 @@ pub(crate) const CODE: [f32; 16] = [
 enum Scales {
     /// `[blocks, 1]`, f32.
     Plain(Tensor),
-    /// `codes` `[scale blocks, 256]` int8, `steps` `[scale blocks, 1]` f32: a scale is
-    /// `mean + code · step`.
-    Double { codes: Tensor, steps: Tensor, mean: f64, blocks: i64 },
+    /// `codes` `[scale blocks, 256]` uint8, `least` and `steps` `[scale blocks, 1]` f32: a scale is
+    /// `exp(least + code · step)`.
+    Double { codes: Tensor, least: Tensor, steps: Tensor, blocks: i64 },
 }
 
 /// A matrix `[out, in]` in 4 bits a weight.
@@ -111,7 +113,7 @@ impl Nf4 {
         let of = |t: &Tensor| t.numel() * t.kind().elt_size_in_bytes();
         let scales = match &self.scales {
             Scales::Plain(values) => of(values),
-            Scales::Double { codes, steps, .. } => of(codes) + of(steps) + 8,
+            Scales::Double { codes, least, steps, .. } => of(codes) + of(least) + of(steps),
         };
         of(&self.codes) + scales + of(&self.pairs)
     }
@@ -124,24 +126,29 @@ impl Scales {
             return Self::Plain(largest);
         }
         let blocks = largest.size()[0];
-        let mean = largest.mean(Kind::Double).double_value(&[]);
         let room = (blocks + SCALE_BLOCK - 1) / SCALE_BLOCK * SCALE_BLOCK;
-        let centred = Tensor::zeros([room], (Kind::Float, largest.device()));
-        centred.narrow(0, 0, blocks).copy_(&(largest.view([-1]) - mean));
-        let centred = centred.view([-1, SCALE_BLOCK]);
-        let steps = centred.abs().amax([1], true) / 127.0; // [scale blocks, 1]
+        // A block of zeros is coded as zeros whatever its scale, and the last block's empty places
+        // are nobody's: both take the least scale that there is, so as not to widen the range.
+        let positive = largest.gt(0.0);
+        let least = largest.where_self(&positive, &largest.full_like(f64::INFINITY)).min();
+        let least = least.where_self(&least.isfinite(), &least.ones_like());
+        let logs = least.log().expand([room], false).contiguous();
+        logs.narrow(0, 0, blocks).copy_(&largest.where_self(&positive, &least).log().view([-1]));
+        let logs = logs.view([-1, SCALE_BLOCK]);
+        let least = logs.amin([1], true); // [scale blocks, 1]
+        let steps = (logs.amax([1], true) - &least) / 255.0;
         let divisor = steps.where_self(&steps.gt(0.0), &steps.ones_like());
-        let codes = (centred / divisor).round().to_kind(Kind::Int8);
-        Self::Double { codes, steps, mean, blocks }
+        let codes = ((logs - &least) / divisor).round().to_kind(Kind::Uint8);
+        Self::Double { codes, least, steps, blocks }
     }
 
     fn share(&self) -> Self {
         match self {
             Self::Plain(values) => Self::Plain(values.shallow_clone()),
-            Self::Double { codes, steps, mean, blocks } => Self::Double {
+            Self::Double { codes, least, steps, blocks } => Self::Double {
                 codes: codes.shallow_clone(),
+                least: least.shallow_clone(),
                 steps: steps.shallow_clone(),
-                mean: *mean,
                 blocks: *blocks,
             },
         }
@@ -151,10 +158,9 @@ impl Scales {
     fn values(&self) -> Tensor {
         match self {
             Self::Plain(values) => values.shallow_clone(),
-            Self::Double { codes, steps, mean, blocks } => {
-                let all = codes.to_kind(Kind::Float) * steps + *mean;
-                // Rounding may take a tiny scale below zero, which would turn signs round.
-                all.view([-1]).narrow(0, 0, *blocks).clamp_min(0.0).unsqueeze(1)
+            Self::Double { codes, least, steps, blocks } => {
+                let all = (codes.to_kind(Kind::Float) * steps + least).exp();
+                all.view([-1]).narrow(0, 0, *blocks).unsqueeze(1)
             }
         }
     }

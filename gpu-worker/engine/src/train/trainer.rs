@@ -122,6 +122,16 @@ impl<'a> Trainer<'a> {
         &self.held_out
     }
 
+    /// The adapter as it is now, a copy.
+    pub fn adapter(&self) -> Adapter {
+        Adapter::from_flat(self.lora.clone(), self.flat.copy())
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> usize {
+        self.state.step
+    }
+
     /// Whether all steps are done, or the held-out loss has not fallen for long enough.
     pub fn is_done(&self) -> bool {
         self.state.step >= self.steps() || self.is_stopped_early()

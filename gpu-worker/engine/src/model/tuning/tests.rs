@@ -136,3 +136,80 @@ fn a_poisoned_adapter_does_not_reach_the_others() {
     agree(tuned[0].gradient(), &expected, "before it");
     agree(tuned[2].gradient(), &expected, "after it");
 }
+
+/// Nanoseconds that this thread has computed: other work on the machine does not count.
+fn computed() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap()
+}
+
+/// What a step costs in the written-out pass and under the library's differentiation of the same
+/// batch padded, in tokens per second of one thread's own time; and what the products with the base
+/// alone would take: `cargo test … --lib tuning -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints timings, checks nothing that could fail"]
+fn written_out_beside_differentiated() {
+    tch::set_num_threads(1);
+    let base = base(Quantise::None);
+    let net = base.transformer();
+    let adapter = adapter(&base, 16, 32.0, &Projection::ALL, 1);
+    let samples: Vec<Sample> = (0..32)
+        .map(|i| {
+            let tokens: Vec<i64> =
+                (0..44 + i % 9).map(|t| 20 + (t * 37 + i * 101) % 1900).collect();
+            Sample::from_parts(&tokens[..22], &tokens[22..])
+        })
+        .collect();
+    let tokens: usize = samples.iter().map(|s| s.tokens.len()).sum();
+    let rows: Vec<&Sample> = samples.iter().collect();
+    let total: usize = samples.iter().map(Sample::learnt).sum();
+    let packed = Packed::new(std::slice::from_ref(&rows), Device::Cpu);
+    let tuned = TunedAdapter::new(adapter.config(), net.config(), adapter.flat(), Kind::Float);
+    let forward = |keep: bool, recompute: bool| {
+        net.tune(&packed, &[Some(&tuned)], Manner { keep, recompute })
+    };
+    let written = |recompute: bool| {
+        let forward = forward(true, recompute);
+        let weights = forward.per_token.ones_like() / total as f64;
+        net.tune_back(forward, &packed, &[Some(&tuned)], &weights);
+    };
+    let differentiated = || {
+        let flat = adapter.flat().copy().set_requires_grad(true);
+        let batch = Batch::weighted(&rows, 0, 0.0, Device::Cpu);
+        let lora = Adapter::views(adapter.config(), net.config(), &flat);
+        let hidden = net.hidden(&batch.ids, Some(&lora));
+        let picked = hidden.view([-1, net.config().hidden_size]).index_select(0, &batch.positions);
+        net.loss(&picked, &batch.targets, &(&batch.weights / total as f64)).surrogate.backward();
+    };
+    let c = net.config();
+    let input = Tensor::randn([packed.ids.size()[0], c.hidden_size], (Kind::Float, Device::Cpu));
+    let wide =
+        Tensor::randn([packed.ids.size()[0], c.intermediate_size], (Kind::Float, Device::Cpu));
+    let products = || {
+        for layer in &net.layers {
+            for p in Projection::ALL {
+                let x = if p == Projection::Down { &wide } else { &input };
+                let y = layer.projections[p as usize].linear(x);
+                let _ = y.matmul(&layer.projections[p as usize].dense_copy());
+            }
+        }
+    };
+    let parts: [(&str, &dyn Fn()); 5] = [
+        ("forwards only", &|| drop(forward(false, false))),
+        ("written out", &|| written(false)),
+        ("written out, recomputing", &|| written(true)),
+        ("differentiated", &differentiated),
+        ("the base's products alone", &products),
+    ];
+    let mut best = [f64::INFINITY; 5];
+    for _ in 0..20 {
+        for ((_, run), best) in parts.iter().zip(&mut best) {
+            let began = computed();
+            run();
+            *best = best.min(computed() - began);
+        }
+    }
+    for ((name, _), best) in parts.iter().zip(best) {
+        println!("{name}: {:.0} tokens/s", tokens as f64 * 1e9 / best);
+    }
+}
