@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             sampling: Sampling { seed: n as u64, ..Sampling::GREEDY },
             stop: vec![],
             logprobs: None,
+            guidance: Default::default(),
         };
         let lora = (adapters > 0).then(|| loaded[n % adapters].clone());
         written.insert(batcher.start(&base, request, lora)?, 0);

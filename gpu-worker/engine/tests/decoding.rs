@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{json, Value};
 use tch::Device;
-use tributary_engine::{
+use tributary_engine::{Pooling, 
     generate, BaseModel, Engine, EngineError, EngineOptions, Event, FinishReason, Finished, Format,
     GenerateRequest, Guidance, Message, Prompt, Request, Sampling, TokenLogprobs,
 };
@@ -391,8 +391,9 @@ async fn probabilities_biases_and_penalties_reach_the_answer() {
 async fn vectors_have_length_one_and_tell_texts_apart() {
     let engine = start(2);
     let embed = |text: &str| {
-        let tokens = engine.prompt_tokens(&Prompt::Text(text.into())).unwrap();
-        engine.embed(None, tokens)
+        let prompts = vec![Prompt::Text(text.into())];
+        let all = engine.embed(None, prompts, Pooling::Mean);
+        async { all.await.map(|all| all[0].vector.clone()) }
     };
     let (a, again, b) = (
         embed("the fox and the grapes").await.unwrap(),

@@ -280,8 +280,6 @@ pub struct EngineInfo {
 pub struct Engine {
     commands: Sender<serve::Command>,
     trainings: Sender<training::Job>,
-    /// Locked only to share the weights with a new training.
-    base: Arc<Mutex<BaseModel>>,
     tokenizer: Tokenizer,
     info: Arc<EngineInfo>,
     preparer: Arc<Preparer>,
@@ -367,7 +365,6 @@ impl Engine {
         Ok(Self {
             commands,
             trainings,
-            base: Arc::new(Mutex::new(base)),
             tokenizer,
             info,
             preparer: Arc::new(preparer),

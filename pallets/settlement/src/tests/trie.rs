@@ -113,7 +113,7 @@ proptest! {
         let both: Vec<alloy_primitives::Bytes> = vec![first.into(), second.into()];
         let node = alloy_rlp::encode(both);
         let root = keccak(&node);
-        let _ = trie::slot_value(root, SLOT, &[node.clone()]);
+        let _ = trie::slot_value(root, SLOT, std::slice::from_ref(&node));
         let _ = trie::slot_value(root, SLOT, &[node.clone(), node]);
     }
 
