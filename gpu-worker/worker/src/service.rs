@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use tributary_client::{calls::compute::WorkerInfo, chain::Chain, keys::Key, store::Store};
-use tributary_engine::EngineOptions;
+use tributary_engine::{cuda::Cuda, EngineOptions};
 use tributary_primitives::views::Text;
 
 /// Pause between two rounds that found nothing to do: a third of a block.
@@ -251,13 +251,15 @@ async fn start(
 }
 
 fn device(wanted: Device) -> Result<tch::Device> {
-    match wanted {
-        Device::Cpu => Ok(tch::Device::Cpu),
-        Device::Auto => Ok(tch::Device::cuda_if_available()),
-        Device::Cuda if tch::Cuda::is_available() => Ok(tch::Device::Cuda(0)),
-        Device::Cuda => Err(WorkerError::Config(
-            "no GPU is usable here; start with --device cpu, or check its driver".into(),
-        )),
+    if wanted == Device::Cpu {
+        return Ok(tch::Device::Cpu);
+    }
+    match (tributary_engine::cuda::start(), wanted) {
+        (Cuda::Ready { .. }, _) => Ok(tch::Device::Cuda(0)),
+        (Cuda::Missing(_), Device::Auto) => Ok(tch::Device::Cpu),
+        (Cuda::Missing(reason), _) => Err(WorkerError::Config(format!(
+            "no GPU is usable here: {reason}; start with --device cpu, or put that right"
+        ))),
     }
 }
 

@@ -1,5 +1,9 @@
 //! What a CUDA device adds: loading, streams, recorded steps, the multi-adapter kernel.
 //!
+//! What serving needs of the kernel is [`Table`] (slots for adapters), [`Plan`] (which rows use
+//! which slot) and [`MultiLoraKernel::apply`]; [`Stream`] and [`Event`] let copies go beside the
+//! computation, and [`Graph`] replays a step of fixed shapes without the host's part in it.
+//!
 //! One binary serves machines with and without a GPU. CUDA's libraries are looked for when
 //! [`start`] is called, and everything here gives a typed error where they are missing.
 
@@ -33,7 +37,8 @@ pub enum Cuda {
 }
 
 /// Makes CUDA available to the tensor library, if this machine has it. To be called before the
-/// first tensor is made on a device; later calls give the first one's answer.
+/// library is used for anything else: it looks for its CUDA part once, and remembers that there
+/// was none. Later calls give the first one's answer.
 ///
 /// The linker leaves PyTorch's CUDA part out of a program that names none of its symbols; this
 /// loads it, so that `tch::Cuda::is_available()` says what is so. Where there is no driver it

@@ -5,6 +5,7 @@
 // barrier of the block, or in an operation of its whole warp. A barrier that some thread never
 // reaches is found and reported.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -33,8 +34,11 @@ struct Barrier {
     uint64_t generation = 0;
 };
 
+// Begun by its context, resumed by its jump: a jump makes no system call.
 struct Thread {
     ucontext_t context;
+    jmp_buf jump;
+    bool begun = false;
     bool done = false;
 };
 
@@ -50,7 +54,7 @@ struct Block {
     std::vector<float> floats;
     std::vector<Mma> products;
     Barrier all;
-    ucontext_t scheduler;
+    jmp_buf scheduler;
     unsigned current = 0;
     bool moved = false;
 };
@@ -59,9 +63,7 @@ thread_local Block *block = nullptr;
 thread_local Dim blockIdx, threadIdx;
 
 void give_way() {
-    const unsigned mine = block->current;
-    swapcontext(&block->threads[mine].context, &block->scheduler);
-    threadIdx.x = mine;
+    if (_setjmp(block->threads[block->current].jump) == 0) _longjmp(block->scheduler, 1);
 }
 
 void wait(Barrier &barrier, unsigned members) {
@@ -154,6 +156,19 @@ void enter() {
     running(*launched);
     block->threads[block->current].done = true;
     block->moved = true;
+    _longjmp(block->scheduler, 1);
+}
+
+// Lets thread `i` run until it gives way or ends. A function of its own: the jump back leaves its
+// caller's variables as they are.
+__attribute__((noinline)) void resume(unsigned i) {
+    block->current = i;
+    threadIdx.x = i;
+    if (_setjmp(block->scheduler) != 0) return;
+    Thread &thread = block->threads[i];
+    if (thread.begun) _longjmp(thread.jump, 1);
+    thread.begun = true;
+    setcontext(&thread.context);
 }
 
 bool run_block(unsigned x, unsigned y) {
@@ -162,11 +177,11 @@ bool run_block(unsigned x, unsigned y) {
     for (Barrier &warp : block->warps) warp = Barrier{};
     for (size_t i = 0; i < block->threads.size(); i++) {
         Thread &thread = block->threads[i];
-        thread.done = false;
+        thread.done = thread.begun = false;
         getcontext(&thread.context);
         thread.context.uc_stack.ss_sp = &block->stacks[i * STACK];
         thread.context.uc_stack.ss_size = STACK;
-        thread.context.uc_link = &block->scheduler;
+        thread.context.uc_link = nullptr;
         makecontext(&thread.context, enter, 0);
     }
     size_t left = block->threads.size();
@@ -175,9 +190,7 @@ bool run_block(unsigned x, unsigned y) {
         left = 0;
         for (unsigned i = 0; i < block->threads.size(); i++) {
             if (block->threads[i].done) continue;
-            block->current = i;
-            threadIdx.x = i;
-            swapcontext(&block->scheduler, &block->threads[i].context);
+            resume(i);
             if (!block->threads[i].done) left++;
         }
         if (left > 0 && !block->moved) return false;
