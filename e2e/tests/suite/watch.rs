@@ -102,12 +102,20 @@ async fn unsigned_block(l2: &L2, contracts: &Contracts) -> Result<(u64, u32)> {
 /// Signs another history of a block that is old and that nobody signed, and gets it anchored. The
 /// honest relayer may be faster with a newer block; then it is tried again.
 async fn fork(l2: &L2, liar: &Liar, contracts: &Contracts) -> Result<Lie> {
+    let mut refusals = Vec::new();
     until("false anchor", async || {
         let (set, block) = unsigned_block(l2, contracts).await?;
         let lie = liar.invent(set, block).await?;
-        Ok(liar.anchor(&lie).await.is_ok().then_some(lie))
+        match liar.anchor(&lie).await {
+            Ok(()) => Ok(Some(lie)),
+            Err(error) => {
+                refusals.push(format!("{error:#}"));
+                Ok(None)
+            }
+        }
     })
     .await
+    .with_context(|| format!("{refusals:#?}"))
 }
 
 /// Waits until a false game is decided against its proposer, with both bonds paid to the relayer.
