@@ -1,4 +1,4 @@
-# demo · test · lint · fmt: each sets up what it needs first.
+# demo · test · bench-… · lint · fmt: each sets up what it needs first.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ ENV := source scripts/env.sh
 FORGE := bin/forge
 PROFILE_FUZZ ?= lite
 
-.PHONY: help setup contracts build demo bench-gpu test test-contracts test-network lint lint-contracts fmt l1 specs vectors
+.PHONY: help setup contracts build demo bench-worker bench-gpu test test-contracts test-network lint lint-contracts fmt l1 specs vectors
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ build: contracts ## contracts, node, worker, relayer, tools and tests
 
 demo: build ## the main job, from data to payout (KEEP=1 leaves it running)
 	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-demo" $(if $(KEEP),--keep)
+
+bench-worker: build ## the worker's engine beside PEFT and transformers, on this machine's processor (ARGS="--help")
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/tributary-bench" worker --base gpu-worker/base-model/tiny \
+		--data examples/defi-exploits $(ARGS)
 
 bench-gpu: ## the engine on a CUDA device, in 8 minutes (ARGS="--help" lists options)
 	@scripts/bench-gpu.sh $(ARGS)
