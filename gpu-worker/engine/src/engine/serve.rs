@@ -117,7 +117,7 @@ struct Running {
     prompt_tokens: usize,
     tokens: Vec<i64>,
     text: String,
-    _permit: Permit,
+    permit: Option<Permit>,
 }
 
 /// Numbers that anyone may read at any time.
@@ -274,6 +274,7 @@ impl Serving {
         };
         if let Err(error) = checked {
             self.stats.failed += 1;
+            drop(permit);
             caller.fail(error);
             return;
         }
@@ -287,6 +288,7 @@ impl Serving {
     fn fail_waiting(&mut self, id: &str, error: impl Fn(&str) -> EngineError) {
         for waiting in self.queue.remove(|key, _| key.as_deref() == Some(id)) {
             self.stats.failed += 1;
+            drop(waiting.permit);
             waiting.caller.fail(error(id));
         }
     }
@@ -310,12 +312,13 @@ impl Serving {
         }
     }
 
-    /// Frees what a sequence held.
+    /// Frees what a sequence held, so that whoever hears of its end finds room.
     fn end(&mut self, id: u64) -> Option<Running> {
         let mut running = self.running.remove(&id)?;
         if let Some(pin) = running.pin.take() {
             self.server.pool.unpin(pin);
         }
+        drop(running.permit.take());
         self.queue.ended(&running.key);
         Some(running)
     }
@@ -383,7 +386,7 @@ impl Serving {
                     prompt_tokens,
                     tokens: vec![],
                     text: String::new(),
-                    _permit: permit,
+                    permit: Some(permit),
                 };
                 self.running.insert(id, running);
                 true
@@ -397,6 +400,7 @@ impl Serving {
                 pin.into_iter().for_each(|pin| self.server.pool.unpin(pin));
                 self.queue.ended(&key);
                 self.stats.failed += 1;
+                drop(permit);
                 caller.fail(error);
                 true
             }

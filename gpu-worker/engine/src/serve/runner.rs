@@ -535,3 +535,7 @@ fn unit(sum: &[f64]) -> Vec<f32> {
     let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
     sum.iter().map(|v| (v * scale) as f32).collect()
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;
