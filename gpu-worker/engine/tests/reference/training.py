@@ -121,7 +121,7 @@ def speed(folder: Path) -> None:
     optimiser = torch.optim.AdamW(parameters, lr=told["lr"], weight_decay=0.0)
     best = best_computed = 0.0
     losses = []
-    for repeat in range(told["repeats"]):
+    for _ in range(told["repeats"]):
         began, began_computed, tokens = time.perf_counter(), time.process_time(), 0
         for rows in told["plan"]:
             samples = [told["samples"][row] for row in rows]
