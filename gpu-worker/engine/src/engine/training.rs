@@ -109,7 +109,7 @@ fn step_all(running: &mut [Running]) -> Vec<Result<Progress>> {
     if let Ok(results) = guarded(|| Ok(step_together(&mut together))) {
         return results;
     }
-    // The pass as a whole failed, most likely for want of memory. Nobody's state has changed, so
+    // The pass as a whole failed, most likely for want of memory; a pass changes nobody's state. So
     // each tries alone, and only who fails alone leaves.
     running.iter_mut().map(|r| guarded(|| r.trainer.step())).collect()
 }

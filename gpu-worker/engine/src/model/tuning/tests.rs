@@ -113,6 +113,45 @@ fn packed_records_of_several_adapters_give_each_its_own_gradient() {
     }
 }
 
+/// In bf16, as on CUDA: attention by a graph of its own, gradients summed up in f32.
+#[test]
+fn half_the_width_gives_nearly_the_same_gradient() {
+    let base = base(Quantise::None);
+    let wide = base.transformer();
+    let named: std::collections::HashMap<String, Tensor> = wide.named().into_iter().collect();
+    let mut narrow =
+        Transformer::build(
+            wide.config().clone(),
+            |name, _| Ok(named[name].to_kind(Kind::BFloat16)),
+        )
+        .unwrap();
+    narrow.join();
+    let jobs = [
+        (adapter(&base, 4, 8.0, &Projection::ALL, 1), samples(4, 1)),
+        (adapter(&base, 8, 8.0, &[Projection::K, Projection::Up], 2), samples(2, 2)),
+    ];
+    let parts: Vec<Vec<&Sample>> = jobs.iter().map(|(_, s)| s.iter().collect()).collect();
+    let packed = Packed::new(&parts, Device::Cpu);
+    for (net, tolerance) in [(wide, 1e-5), (&narrow, 0.05)] {
+        let tuned: Vec<TunedAdapter> = jobs
+            .iter()
+            .map(|(a, _)| TunedAdapter::new(a.config(), net.config(), a.flat(), net.kind()))
+            .collect();
+        let adapters: Vec<_> = tuned.iter().map(Some).collect();
+        let forward = net.tune(&packed, &adapters, Manner { keep: true, recompute: true });
+        assert_eq!(forward.per_token.kind(), Kind::Float);
+        let weights = forward.per_token.ones_like() / 20.0;
+        net.tune_back(forward, &packed, &adapters, &weights);
+        for ((adapter, samples), tuned) in jobs.iter().zip(&tuned) {
+            let (_, expected) = plainly(wide, adapter, samples, 1.0 / 20.0);
+            assert_eq!(tuned.gradient().kind(), Kind::Float);
+            let off = (tuned.gradient() - &expected).norm().double_value(&[]);
+            let off = off / expected.norm().double_value(&[]);
+            assert!(off < tolerance, "{:?}: off by {off}", net.kind());
+        }
+    }
+}
+
 /// What is not a number in one job's adapter stays there.
 #[test]
 fn a_poisoned_adapter_does_not_reach_the_others() {
