@@ -2,10 +2,12 @@
 pragma solidity 0.8.37;
 
 import {LibBit} from "solady/utils/LibBit.sol";
+import {AnchorState, AnchorStates} from "./AnchorState.sol";
 import {BeefyCodec, Commitment, Leaf} from "./BeefyCodec.sol";
 import {IBeefyAnchor} from "../interfaces/IBeefyAnchor.sol";
 import {ISuperchainConfig} from "../interfaces/ISuperchainConfig.sol";
 import {AuthorityTree} from "../libraries/AuthorityTree.sol";
+import {Bitmap} from "../libraries/Bitmap.sol";
 import {Mmr} from "../libraries/Mmr.sol";
 
 /// @title BeefyAnchor
@@ -18,8 +20,6 @@ import {Mmr} from "../libraries/Mmr.sol";
 /// root, and it names this portal and this chain; (5) after two contradicting quorums, or after too long a silence
 /// (keys of sets long gone prove nothing), nothing is accepted any more.
 contract BeefyAnchor is IBeefyAnchor {
-    using BeefyCodec for Commitment;
-
     /// @notice A commitment with the signatures under it.
     /// @param commitment What was signed.
     /// @param bitmap Who signed: validator `i` is bit `i % 256` of word `i / 256`.
@@ -42,20 +42,8 @@ contract BeefyAnchor is IBeefyAnchor {
         bytes32 root;
     }
 
-    /// @dev One word of storage. The next set's id is `currentId + 1`.
-    struct State {
-        uint64 currentId;
-        uint32 currentLength;
-        uint32 nextLength;
-        uint32 latestBlock;
-        uint40 acceptedAt;
-        bool frozen;
-    }
-
-    /// @notice A root was accepted.
+    /// @notice A root was accepted. If the set is not that of the event before, it took over (`nextSet` names the one after).
     event Anchored(uint32 indexed blockNumber, uint64 indexed validatorSetId, bytes32 mmrRoot);
-    /// @notice The set that comes next became known.
-    event AuthoritiesChanged(uint64 indexed id, uint32 length, bytes32 root);
     /// @notice Two quorums contradicted each other; `reason` is the hash of the second commitment.
     event Frozen(bytes32 reason);
 
@@ -110,7 +98,7 @@ contract BeefyAnchor is IBeefyAnchor {
     /// @notice Learns of a freeze.
     ISuperchainConfig public immutable config;
 
-    State private _state;
+    AnchorState private _state;
     /// @dev Roots of the current and the next set, each at the parity of its id.
     bytes32[2] private _roots;
     /// @dev Digests of `(block, root)`, each at the place that its own last bits name. Filled with ones at first, so that
@@ -135,21 +123,12 @@ contract BeefyAnchor is IBeefyAnchor {
         domain = _domain;
         config = _config;
         maxStaleness = _maxStaleness;
-        _state = State({
-            currentId: _current.id,
-            currentLength: _current.length,
-            nextLength: _next.length,
-            latestBlock: 0,
-            acceptedAt: uint40(block.timestamp),
-            frozen: false
-        });
+        _state = AnchorStates.pack(_current.id, _current.length, _next.length, 0, block.timestamp);
         _roots[_current.id & 1] = _current.root;
         _roots[_next.id & 1] = _next.root;
         for (uint256 i; i < REMEMBERED; ++i) {
             _anchors[i] = bytes32(uint256(1));
         }
-        emit AuthoritiesChanged(_current.id, _current.length, _current.root);
-        emit AuthoritiesChanged(_next.id, _next.length, _next.root);
     }
 
     /// @notice Brings a newer root. Anyone may.
@@ -167,51 +146,27 @@ contract BeefyAnchor is IBeefyAnchor {
         bytes calldata _leaf,
         bytes32[] calldata _proof
     ) external {
-        State memory state = _state;
-        if (state.frozen) revert BeefyAnchor_Frozen();
-        if (block.timestamp > state.acceptedAt + maxStaleness) revert BeefyAnchor_Stale();
-        if (_c.blockNumber <= state.latestBlock) revert BeefyAnchor_OldBlock();
+        AnchorState state = _state;
+        if (state.frozen()) revert BeefyAnchor_Frozen();
+        if (_isStale(state)) revert BeefyAnchor_Stale();
+        if (_c.blockNumber <= state.latestBlock()) revert BeefyAnchor_OldBlock();
         if (_c.mmrRoot == 0) revert BeefyAnchor_ZeroRoot();
 
-        _checkQuorum(state, _c, _bitmap, _signatures, _validators);
-
-        Leaf memory leaf = BeefyCodec.decode(_leaf, domain, _c.blockNumber - 1);
-        if (Mmr.rootOf(keccak256(_leaf), _c.blockNumber - 1, _c.blockNumber, _proof) != _c.mmrRoot) {
-            revert BeefyAnchor_WrongRoot();
-        }
-
-        // Whoever signs in a session, its leaves name the set of the session after it.
-        if (leaf.nextId != _c.validatorSetId + 1) revert BeefyAnchor_WrongHandover();
-        if (_c.validatorSetId == state.currentId) {
-            if (leaf.nextLength != state.nextLength) revert BeefyAnchor_WrongHandover();
-            if (leaf.nextRoot != _roots[leaf.nextId & 1]) revert BeefyAnchor_WrongHandover();
-        } else {
-            if (leaf.nextLength == 0 || leaf.nextRoot == 0) revert BeefyAnchor_WrongHandover();
-            state.currentId = _c.validatorSetId;
-            state.currentLength = state.nextLength;
-            state.nextLength = leaf.nextLength;
-            _roots[leaf.nextId & 1] = leaf.nextRoot;
-            emit AuthoritiesChanged(leaf.nextId, leaf.nextLength, leaf.nextRoot);
-        }
-        state.latestBlock = _c.blockNumber;
-        state.acceptedAt = uint40(block.timestamp);
-        _state = state;
-
-        bytes32 digest = _digest(_c.blockNumber, _c.mmrRoot);
-        _anchors[uint256(digest) % REMEMBERED] = digest;
-        emit Anchored(_c.blockNumber, _c.validatorSetId, _c.mmrRoot);
+        bool isHandover = _checkSigned(state, _c, _bitmap, _signatures, _validators);
+        _checkNewestLeaf(_c, _leaf, _proof);
+        _accept(state, _c, isHandover, _leaf);
     }
 
     /// @notice Shows that quorums of known sets signed two roots for one block. The bridge then stands still for ever.
     function reportConflict(Attestation calldata _a, Attestation calldata _b) external {
-        State memory state = _state;
-        if (state.frozen) revert BeefyAnchor_Frozen();
+        AnchorState state = _state;
+        if (state.frozen()) revert BeefyAnchor_Frozen();
         if (_a.commitment.blockNumber != _b.commitment.blockNumber) revert BeefyAnchor_NoConflict();
         if (_a.commitment.mmrRoot == _b.commitment.mmrRoot) revert BeefyAnchor_NoConflict();
-        _checkQuorum(state, _a.commitment, _a.bitmap, _a.signatures, _a.validators);
-        _checkQuorum(state, _b.commitment, _b.bitmap, _b.signatures, _b.validators);
-        _state.frozen = true;
-        emit Frozen(_b.commitment.hash());
+        _checkSigned(state, _a.commitment, _a.bitmap, _a.signatures, _a.validators);
+        _checkSigned(state, _b.commitment, _b.bitmap, _b.signatures, _b.validators);
+        _state = state.freeze();
+        emit Frozen(_hashOf(_b.commitment));
         config.freeze();
     }
 
@@ -221,8 +176,9 @@ contract BeefyAnchor is IBeefyAnchor {
         view
         returns (bytes32 leafHash_, Leaf memory leaf_)
     {
-        if (_state.frozen) revert BeefyAnchor_Frozen();
-        if (stale()) revert BeefyAnchor_Stale();
+        AnchorState state = _state;
+        if (state.frozen()) revert BeefyAnchor_Frozen();
+        if (_isStale(state)) revert BeefyAnchor_Stale();
         leaf_ = BeefyCodec.decode(_leaf, domain, _leafIndex);
         leafHash_ = keccak256(_leaf);
         bytes32 root = Mmr.rootOf(leafHash_, _leafIndex, _anchoredBlock, _proof);
@@ -237,124 +193,216 @@ contract BeefyAnchor is IBeefyAnchor {
 
     /// @inheritdoc IBeefyAnchor
     function latestBlock() external view returns (uint32) {
-        return _state.latestBlock;
+        return uint32(_state.latestBlock());
     }
 
     /// @notice When the newest commitment was accepted.
     function acceptedAt() external view returns (uint64) {
-        return _state.acceptedAt;
+        return uint64(_state.acceptedAt());
     }
 
     /// @inheritdoc IBeefyAnchor
     function frozen() external view returns (bool) {
-        return _state.frozen;
+        return _state.frozen();
     }
 
     /// @notice Whether nothing was accepted for more than `maxStaleness` seconds.
     function stale() public view returns (bool) {
-        return block.timestamp > _state.acceptedAt + maxStaleness;
+        return _isStale(_state);
     }
 
     /// @notice The set whose session it is, as far as this contract knows.
     function currentSet() external view returns (AuthoritySet memory) {
-        State memory state = _state;
-        return AuthoritySet(state.currentId, state.currentLength, _roots[state.currentId & 1]);
+        AnchorState state = _state;
+        uint256 id = state.currentId();
+        return AuthoritySet(uint64(id), uint32(state.currentLength()), _roots[id & 1]);
     }
 
     /// @notice The set that follows it.
     function nextSet() external view returns (AuthoritySet memory) {
-        State memory state = _state;
-        return AuthoritySet(state.currentId + 1, state.nextLength, _roots[(state.currentId + 1) & 1]);
+        AnchorState state = _state;
+        uint256 id = state.currentId() + 1;
+        return AuthoritySet(uint64(id), uint32(state.nextLength()), _roots[id & 1]);
     }
 
     /// @notice How many of `_length` validators must sign: all but the largest number below a third.
     function quorum(uint256 _length) public pure returns (uint256) {
-        return _length - (_length - 1) / 3;
+        return _length == 0 ? 0 : _quorum(_length);
     }
 
-    /// @dev Reverts unless a quorum of the current or the next set signed `_c`.
-    function _checkQuorum(
-        State memory _known,
+    /// @dev The same for a set that is not empty.
+    function _quorum(uint256 _length) private pure returns (uint256) {
+        unchecked {
+            return _length - (_length - 1) / 3;
+        }
+    }
+
+    /// @dev Reverts unless the leaf is the newest under the root of `_c`, and made for this portal and chain.
+    function _checkNewestLeaf(Commitment calldata _c, bytes calldata _leaf, bytes32[] calldata _proof) private view {
+        uint256 number = _c.blockNumber;
+        // The number is above that of another block, and so at least 1.
+        unchecked {
+            BeefyCodec.check(_leaf, domain, number - 1);
+        }
+        if (Mmr.rootOfLast(_hashOf(_leaf), number, _proof) != _c.mmrRoot) revert BeefyAnchor_WrongRoot();
+    }
+
+    /// @dev Checks which set the leaf names, and writes down what is new.
+    function _accept(AnchorState _known, Commitment calldata _c, bool _isHandover, bytes calldata _leaf) private {
+        uint256 id = _c.validatorSetId;
+        uint256 length = _known.nextLength();
+        // Whoever signs in a session, its leaves name the set of the session after it.
+        (uint256 nextId, uint256 nextLength, bytes32 nextRoot) = BeefyCodec.nextSet(_leaf);
+        unchecked {
+            if (nextId != id + 1) revert BeefyAnchor_WrongHandover();
+        }
+        if (_isHandover) {
+            if (nextLength == 0 || nextRoot == 0) revert BeefyAnchor_WrongHandover();
+            _roots[nextId & 1] = nextRoot;
+        } else {
+            if (nextLength != length) revert BeefyAnchor_WrongHandover();
+            if (nextRoot != _roots[nextId & 1]) revert BeefyAnchor_WrongHandover();
+            length = _known.currentLength();
+        }
+        uint256 number = _c.blockNumber;
+        _state = AnchorStates.pack(id, length, nextLength, number, block.timestamp);
+        bytes32 digest = _digest(number, _c.mmrRoot);
+        _anchors[uint256(digest) % REMEMBERED] = digest;
+        emit Anchored(uint32(number), uint64(id), _c.mmrRoot);
+    }
+
+    /// @dev Whether the last acceptance is more than `maxStaleness` seconds ago.
+    function _isStale(AnchorState _known) private view returns (bool) {
+        // That time is never in the future.
+        unchecked {
+            return block.timestamp - _known.acceptedAt() > maxStaleness;
+        }
+    }
+
+    /// @dev Whether `_id` is the next set; reverts if it is not the current one either.
+    function _isNext(AnchorState _known, uint256 _id) private pure returns (bool isNext_) {
+        unchecked {
+            // 0 or 1 for the two that are known; below zero is far above.
+            uint256 ahead = _id - _known.currentId();
+            if (ahead > 1) revert BeefyAnchor_UnknownSet();
+            isNext_ = ahead == 1;
+        }
+    }
+
+    /// @dev Reverts unless a quorum of the current or the next set signed `_c`; says whether it was the next.
+    function _checkSigned(
+        AnchorState _known,
         Commitment calldata _c,
         uint256[] calldata _bitmap,
         bytes calldata _signatures,
         bytes calldata _validators
-    ) private view {
-        bool isNext = _c.validatorSetId == uint256(_known.currentId) + 1;
-        if (!isNext && _c.validatorSetId != _known.currentId) revert BeefyAnchor_UnknownSet();
-        uint256 length = isNext ? _known.nextLength : _known.currentLength;
-
-        if (_validators.length != length * AuthorityTree.ADDRESS_LENGTH) revert BeefyAnchor_WrongValidators();
-        if (_bitmap.length != (length + 255) / 256) revert BeefyAnchor_BitmapLength();
-        // A shift by a whole number of words is none: a full last word has no padding.
-        if (length % 256 != 0 && _bitmap[_bitmap.length - 1] >> (length % 256) != 0) {
-            revert BeefyAnchor_BitmapPadding();
+    ) private view returns (bool isNext_) {
+        isNext_ = _isNext(_known, _c.validatorSetId);
+        uint256 length = isNext_ ? _known.nextLength() : _known.currentLength();
+        _checkQuorum(length, _bitmap, _signatures.length);
+        unchecked {
+            if (_validators.length != length * AuthorityTree.ADDRESS_LENGTH) revert BeefyAnchor_WrongValidators();
         }
-        uint256 given;
-        for (uint256 i; i < _bitmap.length; ++i) {
-            given += LibBit.popCount(_bitmap[i]);
-        }
-        if (given < quorum(length)) revert BeefyAnchor_NoQuorum(given, quorum(length));
-        if (_signatures.length != given * SIGNATURE_LENGTH) revert BeefyAnchor_SignaturesLength();
         if (AuthorityTree.rootOf(_validators) != _roots[_c.validatorSetId & 1]) revert BeefyAnchor_WrongValidators();
-        _checkSignatures(_c.hash(), length, _bitmap, _signatures, _validators);
+        _checkSignatures(_hashOf(_c), _bitmap, _signatures, _validators);
     }
 
-    /// @dev Every bit's signature must be that bit's validator's. Lengths were checked by the caller.
+    /// @dev Reverts unless the bitmap is one for `_length` validators, with a quorum in it and so many signatures beside it.
+    function _checkQuorum(uint256 _length, uint256[] calldata _bitmap, uint256 _signaturesLength) private pure {
+        unchecked {
+            uint256 words = _bitmap.length;
+            if (words != Bitmap.wordsFor(_length)) revert BeefyAnchor_BitmapLength();
+            // A set is never empty, so that there is a last word.
+            if (Bitmap.hasPadding(Bitmap.word(_bitmap, words - 1), _length)) revert BeefyAnchor_BitmapPadding();
+            uint256 given;
+            for (uint256 i; i < words; ++i) {
+                given += LibBit.popCount(Bitmap.word(_bitmap, i));
+            }
+            if (given < _quorum(_length)) revert BeefyAnchor_NoQuorum(given, _quorum(_length));
+            if (_signaturesLength != given * SIGNATURE_LENGTH) revert BeefyAnchor_SignaturesLength();
+        }
+    }
+
+    /// @dev Every bit's signature must be that bit's validator's. Lengths and padding were checked by the caller.
     function _checkSignatures(
         bytes32 _message,
-        uint256 _length,
         uint256[] calldata _bitmap,
         bytes calldata _signatures,
         bytes calldata _validators
     ) private view {
-        // What is wrong (1 high s, 2 wrong v, 3 not the validator's) and with which validator.
-        uint256 fault;
+        // If one is not its validator's: where it begins in the call data, and which validator that is.
+        bool fault;
+        uint256 signature;
         uint256 validator;
         assembly ("memory-safe") {
-            // Behind the free pointer: hash, v, r, s for the precompile.
-            let input := mload(0x40)
-            mstore(input, _message)
-            let signature := _signatures.offset
-            let place := _validators.offset
-            let word := 0
-            for {} lt(validator, _length) { validator := add(validator, 1) } {
-                if iszero(and(validator, 0xff)) {
-                    word := calldataload(add(_bitmap.offset, shr(3, validator)))
+            // All of the memory below the free pointer's target is ours for a while: hash, v, r, s for the precompile.
+            let free := mload(0x40)
+            mstore(0x00, _message)
+            signature := _signatures.offset
+            let words := _bitmap.offset
+            let end := add(words, shl(5, _bitmap.length))
+            for { let first := _validators.offset } lt(words, end) { first := add(first, 5120) } {
+                let place := first
+                // Until no bit is left. Validators after the last who signed need no look.
+                for { let word := calldataload(words) } word { word := shr(1, word) } {
+                    if and(word, 1) {
+                        mstore(0x20, byte(0, calldataload(add(signature, 0x40))))
+                        calldatacopy(0x40, signature, 0x40)
+                        // The precompile writes nothing if there is no such key, or if v is not 27 or 28: then zero stays.
+                        mstore(free, 0)
+                        pop(staticcall(gas(), 1, 0x00, 0x80, free, 0x20))
+                        let signer := mload(free)
+                        if or(
+                            gt(mload(0x60), HALF_ORDER),
+                            or(iszero(signer), xor(signer, shr(96, calldataload(place))))
+                        ) {
+                            fault := 1
+                            validator := div(sub(place, _validators.offset), 20)
+                            break
+                        }
+                        signature := add(signature, 65)
+                    }
+                    place := add(place, 20)
                 }
-                if and(word, 1) {
-                    let v := byte(0, calldataload(add(signature, 0x40)))
-                    mstore(add(input, 0x20), v)
-                    calldatacopy(add(input, 0x40), signature, 0x40)
-                    if gt(mload(add(input, 0x60)), HALF_ORDER) {
-                        fault := 1
-                        break
-                    }
-                    if gt(sub(v, 27), 1) {
-                        fault := 2
-                        break
-                    }
-                    // The precompile writes nothing if there is no such key: then zero stays.
-                    mstore(0x00, 0)
-                    pop(staticcall(gas(), 1, input, 0x80, 0x00, 0x20))
-                    let signer := mload(0x00)
-                    if or(iszero(signer), sub(signer, shr(96, calldataload(place)))) {
-                        fault := 3
-                        break
-                    }
-                    signature := add(signature, 65)
-                }
-                word := shr(1, word)
-                place := add(place, 20)
+                if fault { break }
+                words := add(words, 0x20)
             }
+            mstore(0x40, free)
+            mstore(0x60, 0)
         }
-        if (fault == 1) revert BeefyAnchor_HighS(validator);
-        if (fault == 2) revert BeefyAnchor_WrongV(validator);
-        if (fault == 3) revert BeefyAnchor_BadSignature(validator);
+        if (fault) _refuse(signature, validator);
+    }
+
+    /// @dev Says what is wrong with the signature of `_validator`, which begins at `_at` in the call data.
+    function _refuse(uint256 _at, uint256 _validator) private pure {
+        uint256 s;
+        uint256 v;
+        assembly ("memory-safe") {
+            s := calldataload(add(_at, 0x20))
+            v := byte(0, calldataload(add(_at, 0x40)))
+        }
+        if (s > HALF_ORDER) revert BeefyAnchor_HighS(_validator);
+        if (v != 27 && v != 28) revert BeefyAnchor_WrongV(_validator);
+        revert BeefyAnchor_BadSignature(_validator);
+    }
+
+    /// @dev What validators sign.
+    function _hashOf(Commitment calldata _c) private pure returns (bytes32) {
+        return BeefyCodec.hash(_c.mmrRoot, _c.blockNumber, _c.validatorSetId);
+    }
+
+    /// @dev keccak of a leaf of the right length.
+    function _hashOf(bytes calldata _leaf) private pure returns (bytes32 hash_) {
+        assembly ("memory-safe") {
+            // Behind the free pointer, which stays where it is.
+            let free := mload(0x40)
+            calldatacopy(free, _leaf.offset, 185)
+            hash_ := keccak256(free, 185)
+        }
     }
 
     /// @dev One word that names a root and its block.
-    function _digest(uint32 _blockNumber, bytes32 _mmrRoot) private pure returns (bytes32 digest_) {
+    function _digest(uint256 _blockNumber, bytes32 _mmrRoot) private pure returns (bytes32 digest_) {
         assembly ("memory-safe") {
             mstore(0x00, _blockNumber)
             mstore(0x20, _mmrRoot)

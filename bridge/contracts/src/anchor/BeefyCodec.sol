@@ -24,9 +24,6 @@ struct Leaf {
 
 /// @notice The two SCALE encodings that L1 reads, each of one fixed length, so that a value has one encoding.
 library BeefyCodec {
-    using LittleEndian for uint32;
-    using LittleEndian for uint64;
-
     /// @notice A leaf has exactly 185 bytes.
     error BeefyLeaf_WrongLength();
     /// @notice The leaf's layout is not version 0.0.
@@ -41,33 +38,50 @@ library BeefyCodec {
 
     /// @notice The hash that validators sign: keccak of the 48 bytes of the SCALE encoding.
     /// @dev `04` one payload item, `6d68` its id "mh", `80` 32 bytes follow; then the numbers, least byte first.
-    function hash(Commitment calldata _c) internal pure returns (bytes32) {
-        bytes32 root = _c.mmrRoot;
-        uint256 numbers = uint256(_c.blockNumber.reverse32()) << 64 | _c.validatorSetId.reverse64();
-        bytes32 hash_;
+    function hash(bytes32 _mmrRoot, uint256 _blockNumber, uint256 _validatorSetId)
+        internal
+        pure
+        returns (bytes32 hash_)
+    {
+        // The number and then the id, least byte first, are the id and then the number turned around.
+        uint256 numbers = LittleEndian.reverse96(_validatorSetId << 32 | _blockNumber);
         assembly ("memory-safe") {
-            // In scratch memory, which ends where the free pointer begins: 4 + 32 + 4 + 8 bytes.
+            // In scratch memory, which ends where the free pointer begins: 4 + 32 + 12 bytes, written from the end on, each
+            // over what the one before it left in front.
             mstore(0x10, numbers)
-            mstore(0x04, root)
-            mstore8(0x00, 0x04)
-            mstore8(0x01, 0x6d)
-            mstore8(0x02, 0x68)
-            mstore8(0x03, 0x80)
+            mstore(0x00, shl(224, 0x046d6880))
+            mstore(0x04, _mmrRoot)
             hash_ := keccak256(0x00, 48)
         }
-        return hash_;
+    }
+
+    /// @notice Checks that the leaf describes block `_number` of the chain `_domain`.
+    function check(bytes calldata _leaf, bytes32 _domain, uint256 _number) internal pure {
+        if (_leaf.length != LEAF_LENGTH) revert BeefyLeaf_WrongLength();
+        uint256 head = _word(_leaf, 0);
+        if (head >> 248 != 0) revert BeefyLeaf_WrongVersion();
+        if (LittleEndian.reverse32(uint32(head >> 216)) != _number) revert BeefyLeaf_WrongNumber();
+        if (_word(_leaf, 81) != uint256(_domain)) revert BeefyLeaf_WrongDomain();
+    }
+
+    /// @notice The set that the leaf names: its number, how many they are, and the root over their addresses.
+    /// @dev Of a leaf that `check` has passed.
+    function nextSet(bytes calldata _leaf) internal pure returns (uint256 id_, uint256 length_, bytes32 root_) {
+        // Id (8) and length (4) stand side by side, least byte first: turned around, the length comes first.
+        uint256 numbers = LittleEndian.reverse96(_word(_leaf, 37) >> 160);
+        id_ = uint64(numbers);
+        length_ = numbers >> 64;
+        root_ = bytes32(_word(_leaf, 49));
     }
 
     /// @notice Checks that the leaf describes block `_number` of the chain `_domain`, and takes it apart.
     function decode(bytes calldata _leaf, bytes32 _domain, uint32 _number) internal pure returns (Leaf memory leaf_) {
-        if (_leaf.length != LEAF_LENGTH) revert BeefyLeaf_WrongLength();
-        if (_word(_leaf, 0) >> 248 != 0) revert BeefyLeaf_WrongVersion();
-        if (uint32(_word(_leaf, 1) >> 224).reverse32() != _number) revert BeefyLeaf_WrongNumber();
-        if (_word(_leaf, 81) != uint256(_domain)) revert BeefyLeaf_WrongDomain();
+        check(_leaf, _domain, _number);
+        (uint256 id, uint256 length, bytes32 root) = nextSet(_leaf);
         leaf_.parentHash = bytes32(_word(_leaf, 5));
-        leaf_.nextId = uint64(_word(_leaf, 37) >> 192).reverse64();
-        leaf_.nextLength = uint32(_word(_leaf, 45) >> 224).reverse32();
-        leaf_.nextRoot = bytes32(_word(_leaf, 49));
+        leaf_.nextId = uint64(id);
+        leaf_.nextLength = uint32(length);
+        leaf_.nextRoot = root;
         leaf_.withdrawalRoot = bytes32(_word(_leaf, 113));
     }
 

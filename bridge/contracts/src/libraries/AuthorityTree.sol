@@ -16,22 +16,30 @@ library AuthorityTree {
                 // Rows are computed in place, behind the free pointer, which stays where it is.
                 let row := mload(0x40)
                 let source := _packed.offset
-                let end := add(row, shl(5, count))
-                for { let leaf := row } lt(leaf, end) { leaf := add(leaf, 0x20) } {
-                    mstore(0x00, calldataload(source))
-                    mstore(leaf, keccak256(0x00, 20))
-                    source := add(source, 20)
+                let pairs := shr(1, count)
+                // The first row, two leaves at a time: a node's place holds their addresses until it is its own.
+                let to := row
+                for { let end := add(row, shl(5, pairs)) } lt(to, end) { to := add(to, 0x20) } {
+                    mstore(to, calldataload(source))
+                    mstore(0x00, keccak256(to, 20))
+                    mstore(to, calldataload(add(source, 20)))
+                    mstore(0x20, keccak256(to, 20))
+                    mstore(to, keccak256(0x00, 0x40))
+                    source := add(source, 40)
                 }
-                for {} gt(count, 1) {} {
-                    let pairs := shr(1, count)
-                    end := add(row, shl(5, pairs))
+                if and(count, 1) {
+                    mstore(to, calldataload(source))
+                    mstore(to, keccak256(to, 20))
+                }
+                for { count := add(pairs, and(count, 1)) } gt(count, 1) { count := add(pairs, and(count, 1)) } {
+                    pairs := shr(1, count)
                     let from := row
-                    for { let to := row } lt(to, end) { to := add(to, 0x20) } {
+                    to := row
+                    for { let end := add(row, shl(5, pairs)) } lt(to, end) { to := add(to, 0x20) } {
                         mstore(to, keccak256(from, 0x40))
                         from := add(from, 0x40)
                     }
-                    if and(count, 1) { mstore(end, mload(from)) }
-                    count := add(pairs, and(count, 1))
+                    if and(count, 1) { mstore(to, mload(from)) }
                 }
                 root_ := mload(row)
             }

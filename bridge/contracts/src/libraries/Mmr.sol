@@ -51,4 +51,41 @@ library Mmr {
             }
         }
     }
+
+    /// @notice The same for the newest leaf, at place `_leafCount - 1`.
+    /// @dev Its mountain is the lowest set bit of the count, it is that mountain's last leaf, and nothing is to its right:
+    /// ours is always the right half inside the mountain, and the left half (the accumulator) when bagging. The caller
+    /// knows that `_leafCount` is not 0.
+    function rootOfLast(bytes32 _leafHash, uint256 _leafCount, bytes32[] calldata _proof)
+        internal
+        pure
+        returns (bytes32 root_)
+    {
+        unchecked {
+            uint256 left = LibBit.popCount(_leafCount) - 1;
+            // If it is below zero here, it shifts everything out, and nothing is equal to the count's bits any more.
+            uint256 height = _proof.length - left;
+            if (_leafCount & ((2 << height) - 1) != 1 << height) {
+                revert Mmr_WrongProofLength(left + LibBit.ffs(_leafCount));
+            }
+            assembly ("memory-safe") {
+                let middle := add(_proof.offset, shl(5, left))
+                mstore(0x20, _leafHash)
+                for {
+                    let item := middle
+                    let end := add(item, shl(5, height))
+                } lt(item, end) { item := add(item, 0x20) } {
+                    mstore(0x00, calldataload(item))
+                    mstore(0x20, keccak256(0x00, 0x40))
+                }
+                mstore(0x00, mload(0x20))
+                for {} gt(middle, _proof.offset) {} {
+                    middle := sub(middle, 0x20)
+                    mstore(0x20, calldataload(middle))
+                    mstore(0x00, keccak256(0x00, 0x40))
+                }
+                root_ := mload(0x00)
+            }
+        }
+    }
 }

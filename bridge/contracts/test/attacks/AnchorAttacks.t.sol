@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {BridgeTest} from "../helpers/BridgeTest.sol";
 import {Reference} from "../helpers/Reference.sol";
+import {AnchorState, AnchorStates} from "../../src/anchor/AnchorState.sol";
 import {BeefyAnchor} from "../../src/anchor/BeefyAnchor.sol";
 import {BeefyCodec, Commitment} from "../../src/anchor/BeefyCodec.sol";
 import {ISuperchainConfig} from "../../src/interfaces/ISuperchainConfig.sol";
@@ -122,9 +123,27 @@ contract AnchorAttacksTest is BridgeTest {
         bytes memory leaf = s.leaf;
         for (uint256 i; i < leaf.length; ++i) {
             s.leaf = mutated(leaf, i, uint8(1 << (i % 8)));
-            vm.expectRevert();
+            // Version, number and domain are compared; all the rest is in the hash.
+            bytes4 reason = BeefyAnchor.BeefyAnchor_WrongRoot.selector;
+            if (i == 0) reason = BeefyCodec.BeefyLeaf_WrongVersion.selector;
+            if (i >= 1 && i < 5) reason = BeefyCodec.BeefyLeaf_WrongNumber.selector;
+            if (i >= 81 && i < 113) reason = BeefyCodec.BeefyLeaf_WrongDomain.selector;
+            vm.expectRevert(reason);
             submit(s);
         }
+    }
+
+    function test_attack_everySingleByteOfTheProof() public {
+        Submission memory s = good;
+        bytes32[] memory proof = s.proof;
+        assertTrue(proof.length > 0, "there is one");
+        for (uint256 i; i < 32 * proof.length; ++i) {
+            bytes32 kept = proof[i / 32];
+            proof[i / 32] = kept ^ bytes32(uint256(1) << (8 * (i % 32) + i % 8));
+            refuse(s, BeefyAnchor.BeefyAnchor_WrongRoot.selector);
+            proof[i / 32] = kept;
+        }
+        submit(s);
     }
 
     function test_attack_leafIndexBeyondLeafCount() public {
@@ -259,7 +278,8 @@ contract AnchorAttacksTest is BridgeTest {
             mstore(add(signatures, 129), high)
         }
         signatures[129] = signatures[129] == 0x1b ? bytes1(0x1c) : bytes1(0x1b);
-        refuse(s, BeefyAnchor.BeefyAnchor_HighS.selector);
+        vm.expectRevert(abi.encodeWithSelector(BeefyAnchor.BeefyAnchor_HighS.selector, 1));
+        submit(s);
     }
 
     function test_attack_wrongV() public {
@@ -325,13 +345,23 @@ contract AnchorAttacksTest is BridgeTest {
         Submission memory s = good;
         bytes memory signatures = s.signatures;
         for (uint256 i; i < signatures.length; ++i) {
-            s.signatures = mutated(signatures, i, uint8(1 << (i % 8)));
-            vm.expectRevert();
+            bytes memory changed = mutated(signatures, i, uint8(1 << (i % 8)));
+            s.signatures = changed;
+            // No single bit makes 27 of 28. What s has become decides between the other two.
+            bytes4 reason =
+                i % 65 == 64 ? BeefyAnchor.BeefyAnchor_WrongV.selector : BeefyAnchor.BeefyAnchor_BadSignature.selector;
+            uint256 high;
+            assembly ("memory-safe") {
+                high := mload(add(changed, add(0x40, mul(div(i, 65), 65))))
+            }
+            if (high > ORDER / 2) reason = BeefyAnchor.BeefyAnchor_HighS.selector;
+            vm.expectRevert(abi.encodeWithSelector(reason, i / 65));
             submit(s);
         }
     }
 
-    function test_attack_quorumOffByOneForEveryN() public view {
+    function test_attack_quorumOffByOneForEveryN() public {
+        assertEq(anchor.quorum(0), 0, "nobody of nobody");
         for (uint256 n = 1; n <= 1000; ++n) {
             uint256 q = anchor.quorum(n);
             // Faulty are at most the largest f with 3f < n. All the others are a quorum, and one fewer is none.
@@ -340,6 +370,24 @@ contract AnchorAttacksTest is BridgeTest {
             assertEq(q, n - f, "n - f");
             assertTrue(3 * q > 2 * n, "more than two thirds");
             assertTrue(2 * q > n + f, "two quorums share an honest member");
+
+            // What `submit` does with one fewer, and with so many: then it goes on to look for their signatures.
+            vm.store(address(anchor), 0, bytes32(AnchorState.unwrap(AnchorStates.pack(0, n, 1, 0, time()))));
+            assertEq(anchor.currentSet().length, n, "a set of that length");
+            bytes memory all = new bytes(20 * n);
+            vm.expectRevert(abi.encodeWithSelector(BeefyAnchor.BeefyAnchor_NoQuorum.selector, q - 1, q));
+            anchor.submit(Commitment("a root", 1, 0), lowest(n, q - 1), "", all, "", new bytes32[](0));
+            vm.expectRevert(BeefyAnchor.BeefyAnchor_SignaturesLength.selector);
+            anchor.submit(Commitment("a root", 1, 0), lowest(n, q), "", all, "", new bytes32[](0));
+        }
+    }
+
+    /// @dev A bitmap for a set of `n` with the first `ones` bits set.
+    function lowest(uint256 n, uint256 ones) private pure returns (uint256[] memory bitmap) {
+        bitmap = new uint256[]((n + 255) / 256);
+        for (uint256 i; i < bitmap.length; ++i) {
+            uint256 here = ones > 256 * (i + 1) ? 256 : ones > 256 * i ? ones - 256 * i : 0;
+            bitmap[i] = here == 256 ? type(uint256).max : (1 << here) - 1;
         }
     }
 
@@ -366,13 +414,21 @@ contract AnchorAttacksTest is BridgeTest {
         assertTrue(anchor.domain() != mine, "another portal, another domain");
         refuse(s, BeefyCodec.BeefyLeaf_WrongDomain.selector);
 
+        // The same transactions on another Ethereum make a portal with the same address, and another domain.
         uint256 state = vm.snapshotState();
-        Submission memory forMine = good;
+        deploy(0);
+        address there = address(portal);
+        leaves[4] = makeLeaf(4, blockHashOf(4), nextOf(1), anchor.domain(), Reference.withdrawalRoot(withdrawals));
+        s = submission(1);
+        uint256 now_ = vm.snapshotState();
+        submit(s);
+        vm.revertToState(now_);
         vm.revertToState(state);
-        bytes32 here = domainOf(address(portal));
         vm.chainId(31_338);
-        assertTrue(domainOf(address(portal)) != here, "the chain id is part of it");
-        assertEq(forMine.leaf, s.leaf, "same leaf");
+        deploy(0);
+        assertEq(address(portal), there, "the same portal");
+        assertEq(anchor.domain(), domainOf(there), "its own domain");
+        refuse(s, BeefyCodec.BeefyLeaf_WrongDomain.selector);
     }
 
     function domainOf(address at_) private view returns (bytes32) {

@@ -13,6 +13,8 @@ import {Claim, Constants, Types} from "../../src/libraries/Types.sol";
 
 /// @notice Attacks on the way out. One named test each.
 contract PortalAttacksTest is BridgeTest {
+    bytes private constant NO_SUCH_INDEX = abi.encodeWithSignature("Panic(uint256)", 0x32);
+
     Receiver private receiver;
 
     function setUp() public override {
@@ -79,8 +81,8 @@ contract PortalAttacksTest is BridgeTest {
         assertFalse(registry.isGameClaimValid(asGame), "not valid");
         vm.expectRevert(AnchorStateRegistry.AnchorStateRegistry_NotAGame.selector);
         fake.report(address(registry));
-        // The portal takes games by number alone.
-        vm.expectRevert();
+        // The portal takes games by number alone, and there is no such number.
+        vm.expectRevert(NO_SUCH_INDEX);
         portal.proveWithdrawalTransaction(w, 1, o, withdrawalProof(0));
         proveAs(alice, w, number);
     }
@@ -95,7 +97,7 @@ contract PortalAttacksTest is BridgeTest {
         BeefyOutputGame theirs = propose(number);
         assertFalse(registryHere.isGameProper(theirs), "not proper here");
         assertTrue(registryHere.isGameProper(mine), "mine is");
-        vm.expectRevert();
+        vm.expectRevert(NO_SUCH_INDEX);
         portalHere.proveWithdrawalTransaction(w, 1, outputOf(number), withdrawalProof(0));
     }
 
@@ -162,6 +164,22 @@ contract PortalAttacksTest is BridgeTest {
         plain();
         Types.WithdrawalTransaction memory w = plain();
         assertTrue(abi.encode(w.nonce, w.sender, w.target, w.value, w.gasLimit, w.data).length >= 7 * 32, "longer");
+        // Nor is there a shorter way up that begins at the node above the leaf: a proof has one length, and with another
+        // sibling at its end it leads elsewhere.
+        (, uint256 number) = settle();
+        bytes[] memory proof = withdrawalProof(1);
+        bytes memory full = proof[0];
+        bytes memory tail = new bytes(992);
+        for (uint256 i; i < 992; ++i) {
+            tail[i] = full[32 + i];
+        }
+        Types.OutputRootProof memory o = outputOf(number);
+        proof[0] = tail;
+        refuseProof(w, 0, o, proof, OptimismPortal.OptimismPortal_WrongProofLength.selector);
+        proof[0] = bytes.concat(tail, bytes32(0));
+        refuseProof(w, 0, o, proof, OptimismPortal.OptimismPortal_InvalidMerkleProof.selector);
+        proof[0] = full;
+        portal.proveWithdrawalTransaction(w, 0, o, proof);
     }
 
     function test_attack_wrongOutput() public {
@@ -355,7 +373,8 @@ contract PortalAttacksTest is BridgeTest {
     function test_attack_absurdGasLimit() public {
         Types.WithdrawalTransaction memory w = message(bob, address(receiver), type(uint256).max, "hello");
         readyToFinalize(w);
-        vm.expectRevert();
+        // Checked arithmetic stops it, before anything is called.
+        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
         vm.prank(alice);
         portal.finalizeWithdrawalTransaction(w);
     }

@@ -5,6 +5,7 @@ import {Harness} from "./Harness.sol";
 import {Reference} from "../helpers/Reference.sol";
 import {Test} from "../helpers/Test.sol";
 import {Commitment, Leaf} from "../../src/anchor/BeefyCodec.sol";
+import {LittleEndian} from "../../src/libraries/LittleEndian.sol";
 import {Mmr} from "../../src/libraries/Mmr.sol";
 
 /// @notice The libraries against slow ones of the tests' own, on random shapes.
@@ -28,6 +29,48 @@ contract LibrariesFuzzTest is Test {
         bytes32[] memory leaves = words(seed, count);
         bytes32[] memory proof = Reference.mmrProof(leaves, index, count);
         assertEq(lib.mmr(leaves[index], index, count, proof), Reference.mmrRoot(leaves, count), "root");
+    }
+
+    /// @dev The short way for the newest leaf says what the general one says, and refuses every other number of items.
+    function testFuzz_mmrNewest(uint256 seed, uint256 count, uint8 length) public view {
+        count = bound(count, 1, 70);
+        bytes32[] memory leaves = words(seed, count);
+        bytes32[] memory proof = Reference.mmrProof(leaves, count - 1, count);
+        assertEq(lib.newest(leaves[count - 1], count, proof), Reference.mmrRoot(leaves, count), "root");
+        if (proof.length == 0) return;
+        proof[seed % proof.length] ^= bytes32(uint256(1) << length);
+        assertTrue(lib.newest(leaves[count - 1], count, proof) != Reference.mmrRoot(leaves, count), "item");
+    }
+
+    function testFuzz_mmrNewestIsTheGeneralWay(uint32 count, uint8 length, uint256 seed) public view {
+        count = uint32(bound(count, 1, type(uint32).max));
+        bytes32[] memory items = words(seed, length % 64);
+        (bool ok, bytes memory general) =
+            address(lib).staticcall(abi.encodeCall(lib.mmr, (bytes32(seed), count - 1, count, items)));
+        (bool same, bytes memory short) =
+            address(lib).staticcall(abi.encodeCall(lib.newest, (bytes32(seed), count, items)));
+        assertTrue(ok == same, "accepted or not");
+        assertEq(keccak256(general), keccak256(short), "root, or the number of items that it should have");
+        // The right number of items, too: random ones are mostly wrong.
+        if (!ok) {
+            uint256 needed;
+            assembly ("memory-safe") {
+                needed := mload(add(general, 0x24))
+            }
+            items = words(seed, needed);
+            assertEq(
+                lib.mmr(bytes32(seed), count - 1, count, items), lib.newest(bytes32(seed), count, items), "same root"
+            );
+        }
+    }
+
+    function testFuzz_littleEndian(uint96 twelve, uint32 four) public pure {
+        assertEq(
+            keccak256(Reference.le(twelve, 12)),
+            keccak256(abi.encodePacked(uint96(LittleEndian.reverse96(twelve)))),
+            "12"
+        );
+        assertEq(keccak256(Reference.le(four, 4)), keccak256(abi.encodePacked(LittleEndian.reverse32(four))), "4");
     }
 
     function testFuzz_mmrMutated(uint256 seed, uint256 count, uint256 index, uint256 other, uint8 with) public view {

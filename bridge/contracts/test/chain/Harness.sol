@@ -14,6 +14,10 @@ contract Harness {
         return Mmr.rootOf(leaf, index, count, proof);
     }
 
+    function newest(bytes32 leaf, uint256 count, bytes32[] calldata proof) external pure returns (bytes32) {
+        return Mmr.rootOfLast(leaf, count, proof);
+    }
+
     function withdrawal(bytes32 leaf, uint256 index, bytes calldata proof) external pure returns (bytes32) {
         return MerkleTree.rootOf(leaf, index, proof);
     }
@@ -23,7 +27,7 @@ contract Harness {
     }
 
     function commitment(Commitment calldata c) external pure returns (bytes32) {
-        return BeefyCodec.hash(c);
+        return BeefyCodec.hash(c.mmrRoot, c.blockNumber, c.validatorSetId);
     }
 
     function leaf(bytes calldata data, bytes32 domain, uint32 number) external pure returns (Leaf memory) {

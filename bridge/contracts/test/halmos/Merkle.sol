@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {AnchorState, AnchorStates} from "../../src/anchor/AnchorState.sol";
+import {BeefyCodec} from "../../src/anchor/BeefyCodec.sol";
 import {AuthorityTree} from "../../src/libraries/AuthorityTree.sol";
+import {Bitmap} from "../../src/libraries/Bitmap.sol";
 import {MerkleTree} from "../../src/libraries/MerkleTree.sol";
 import {Mmr} from "../../src/libraries/Mmr.sol";
 import {LittleEndian} from "../../src/libraries/LittleEndian.sol";
@@ -11,6 +14,10 @@ import {LittleEndian} from "../../src/libraries/LittleEndian.sol";
 contract HalmosMerkle {
     function mmr(bytes32 leaf, uint256 index, uint256 count, bytes32[] calldata proof) external pure returns (bytes32) {
         return Mmr.rootOf(leaf, index, count, proof);
+    }
+
+    function newest(bytes32 leaf, uint256 count, bytes32[] calldata proof) external pure returns (bytes32) {
+        return Mmr.rootOfLast(leaf, count, proof);
     }
 
     function tree(bytes32 leaf, uint256 index, bytes calldata proof) external pure returns (bytes32) {
@@ -66,19 +73,62 @@ contract HalmosMerkle {
         if (d != c) assert(this.authorities(abi.encodePacked(a, b, d)) != root);
     }
 
-    /// @dev The padding rule accepts a bitmap exactly when no bit at or beyond `length` is set in its last word.
-    function check_bitmapPadding(uint256 word, uint8 bit, uint8 length) external pure {
+    /// @dev The short way for the newest leaf is the general one, in every range up to eight.
+    function check_newestLeafIsTheGeneralWay(bytes32 leaf, bytes32 a, bytes32 b, bytes32 c) external view {
+        uint8[8] memory needed = [0, 1, 1, 2, 1, 2, 2, 3];
+        for (uint256 count = 1; count <= 8; ++count) {
+            bytes32[] memory proof = new bytes32[](needed[count - 1]);
+            if (proof.length > 0) proof[0] = a;
+            if (proof.length > 1) proof[1] = b;
+            if (proof.length > 2) proof[2] = c;
+            assert(this.newest(leaf, count, proof) == this.mmr(leaf, count - 1, count, proof));
+        }
+    }
+
+    /// @dev The padding rule refuses a last word exactly if a bit beyond the set's last is set, for sets of any length.
+    function check_bitmapPadding(uint256 word, uint32 length) external pure {
         if (length == 0) return;
-        bool refused = word >> length != 0;
-        if (bit >= length && word >> bit & 1 == 1) assert(refused);
-        if (!refused) assert(word < 1 << uint256(length));
+        uint256 used = length - 256 * (Bitmap.wordsFor(length) - 1);
+        assert(used >= 1 && used <= 256);
+        uint256 allowed = used == 256 ? type(uint256).max : (1 << used) - 1;
+        assert(Bitmap.hasPadding(word, length) == (word & ~allowed != 0));
+    }
+
+    /// @dev What is put into the anchor's word comes out again, each at its place, and freezing changes nothing else.
+    function check_anchorState(uint64 id, uint32 length, uint32 next, uint32 number, uint40 since) external pure {
+        AnchorState s = AnchorStates.pack(id, length, next, number, since);
+        assert(!s.frozen());
+        for (uint256 i; i < 2; ++i) {
+            assert(s.currentId() == id);
+            assert(s.currentLength() == length);
+            assert(s.nextLength() == next);
+            assert(s.latestBlock() == number);
+            assert(s.acceptedAt() == since);
+            s = s.freeze();
+            assert(s.frozen());
+        }
+    }
+
+    /// @dev The hash of a commitment is that of its 48 bytes.
+    function check_commitment(bytes32 root, uint32 number, uint64 id) external pure {
+        uint256 turned;
+        for (uint256 i; i < 8; ++i) {
+            turned |= uint256(id >> (8 * i) & 0xff) << (8 * (7 - i));
+        }
+        for (uint256 i; i < 4; ++i) {
+            turned |= uint256(number >> (8 * i) & 0xff) << (8 * (11 - i));
+        }
+        bytes memory encoded = abi.encodePacked(hex"046d6880", root, uint96(turned));
+        assert(encoded.length == 48);
+        assert(BeefyCodec.hash(root, number, id) == keccak256(encoded));
     }
 
     /// @dev Reversing bytes twice gives the number back, and the first byte becomes the last.
-    function check_littleEndian(uint64 v, uint32 w) external pure {
-        assert(LittleEndian.reverse64(LittleEndian.reverse64(v)) == v);
+    function check_littleEndian(uint96 v, uint32 w) external pure {
+        assert(LittleEndian.reverse96(LittleEndian.reverse96(v)) == v);
         assert(LittleEndian.reverse32(LittleEndian.reverse32(w)) == w);
-        assert(uint8(LittleEndian.reverse64(v)) == uint8(v >> 56));
+        assert(LittleEndian.reverse96(v) >> 96 == 0);
+        assert(uint8(LittleEndian.reverse96(v)) == uint8(v >> 88));
         assert(uint8(LittleEndian.reverse32(w)) == uint8(w >> 24));
     }
 }

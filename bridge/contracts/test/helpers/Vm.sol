@@ -33,6 +33,7 @@ interface Vm {
     function expectEmit(address emitter) external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotState() external returns (uint256);
     function revertToState(uint256 id) external returns (bool);
