@@ -288,6 +288,22 @@ fn stock_operations_agree_with_the_plain_ones() -> Result<()> {
     // The low-rank sums are rounded to bf16 on the way here.
     assert_near(&found, &wanted, "grouped");
 
+    // Gradients pass through both products.
+    let weights = Tensor::randn([rows, output], (Kind::Float, CPU));
+    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+    let back = |y: Tensor| (y.to_kind(Kind::Float) * &weights).sum(Kind::Float).backward();
+    let (a1, b1, a2, b2) = (leaf(&a), leaf(&b), leaf(&a), leaf(&b));
+    back(stock::grouped(&x, &y, &ends, &a1, &b1)?);
+    let views: Vec<_> = (0..groups).map(|g| (a2.get(g), b2.get(g))).collect();
+    let leaves: Vec<_> =
+        parts.iter().zip(&views).map(|((r, n, ..), (a, b))| (*r, *n, a, b, 1.0)).collect();
+    back(stock::plain(&x, &y, &leaves)?);
+    for (name, found, wanted) in [("A", a1.grad(), a2.grad()), ("B", b1.grad(), b2.grad())] {
+        let (found, wanted) = (found.to_kind(Kind::Float), wanted.to_kind(Kind::Float));
+        let off = ((&found - &wanted).norm() / wanted.norm()).double_value(&[]);
+        assert!(off < 0.02, "gradient of {name}: off by {off} of its length");
+    }
+
     let index = Tensor::from_slice(&[0i64, 1, 2, 2, 0]);
     let (x, y) = (x.narrow(0, 0, 5), y.narrow(0, 0, 5));
     let found = stock::by_row(&x, &y, &a.index_select(0, &index), &b.index_select(0, &index))?;

@@ -1,8 +1,9 @@
 //! Compiles the kernels for a device at run time, and keeps what was compiled.
 
+use std::collections::BTreeMap;
 use std::ffi::{c_char, CStr, CString};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cudarc::nvrtc::sys::{self, nvrtcResult};
 use sha2::{Digest, Sha256};
@@ -167,9 +168,21 @@ pub fn compile(arch: &str, verbose: bool) -> Result<Compiled> {
     }
 }
 
-/// The kernels for a device of `capability`: from the disk if they were compiled before with this
-/// source and this compiler, else compiled now and kept.
+/// The kernels for a device of `capability`: from memory or from the disk if they were compiled
+/// before with this source and this compiler, else compiled now and kept in both.
 pub(crate) fn for_device(capability: (i32, i32)) -> Result<Vec<u8>> {
+    static HELD: Mutex<BTreeMap<(i32, i32), Vec<u8>>> = Mutex::new(BTreeMap::new());
+    // A thread that panicked while it held the lock left the map whole.
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(image) = held.get(&capability) {
+        return Ok(image.clone());
+    }
+    let image = from_disk_or_compiler(capability)?;
+    held.insert(capability, image.clone());
+    Ok(image)
+}
+
+fn from_disk_or_compiler(capability: (i32, i32)) -> Result<Vec<u8>> {
     open_compiler()?;
     let arch = architecture(capability)?;
     let (mut major, mut minor) = (0, 0);

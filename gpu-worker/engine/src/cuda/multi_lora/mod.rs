@@ -14,7 +14,16 @@
 //! The result for a row depends only on the row, its adapter and whether its segment is short
 //! (at most [`FEW`] rows) or long: not on what else is in the batch.
 
+mod plan;
+mod table;
+
 use tch::{Device, Kind, Tensor};
+
+use plan::RawTile;
+use table::RawEntry;
+
+pub use plan::{Plan, Segment};
+pub use table::{pad_rank, Pair, Table};
 
 use super::driver::{self, Context, Function, Module};
 use super::shim::Stream;
@@ -38,25 +47,7 @@ const EXPAND_VECTORS: usize = 2048;
 /// The most blocks that a grid has in its second dimension.
 const MAX_TILES: usize = 65_535;
 
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct RawTile {
-    row: i32,
-    rows: i32,
-    slot: i32,
-    unused: i32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct RawEntry {
-    a: u64,
-    b: u64,
-    rank: i32,
-    scale: f32,
-    unused: u64,
-}
-
+/// `Job` of the source.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct RawJob {
@@ -72,6 +63,7 @@ struct RawJob {
     out_tiles: i32,
 }
 
+/// `Launch` of the source.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct RawLaunch {
@@ -123,255 +115,6 @@ fn write<T: Copy>(target: &Tensor, at: usize, values: &[T]) -> Result<()> {
             Ok(())
         },
     }
-}
-
-/// Which rows of a batch use which slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// First row.
-    pub row: usize,
-    /// How many rows; 0 is allowed and does nothing.
-    pub rows: usize,
-    /// The adapter's slot; `None` leaves the rows as they are.
-    pub slot: Option<usize>,
-}
-
-/// A step's segments, cut into tiles and put on the device.
-#[derive(Debug)]
-pub struct Plan {
-    /// `[few + many, 2]` int64: the tiles, 16 bytes each; first those of few rows.
-    tiles: Tensor,
-    few: usize,
-    many: usize,
-    /// Rows of the batch.
-    rows: usize,
-    /// One more than the largest slot that is named.
-    slots: usize,
-}
-
-impl Plan {
-    /// A plan for `segments` of a batch of `rows` rows.
-    ///
-    /// Segments must be in the order of their rows and must not overlap.
-    pub fn new(segments: &[Segment], rows: usize, device: Device) -> Result<Self> {
-        let (few, many) = cut(segments, rows)?;
-        let mut plan = Self::with_room(few.len(), many.len(), rows, device)?;
-        plan.put(few, many, segments)?;
-        Ok(plan)
-    }
-
-    /// An empty plan with room for `few` tiles of up to 4 rows and `many` tiles of up to 32, to be
-    /// filled by [`Self::set`]: its tensors and launches stay the same whatever is set.
-    pub fn with_room(few: usize, many: usize, rows: usize, device: Device) -> Result<Self> {
-        if few.max(many) > MAX_TILES {
-            return Err(refuse(format!("{} tiles are more than {MAX_TILES}", few.max(many))));
-        }
-        let tiles = Tensor::f_zeros([(few + many) as i64, 2], (Kind::Int64, device))?;
-        Ok(Self { tiles, few, many, rows, slots: 0 })
-    }
-
-    /// Replaces the segments. Errors when they need more room than there is.
-    pub fn set(&mut self, segments: &[Segment]) -> Result<()> {
-        let (few, many) = cut(segments, self.rows)?;
-        self.put(few, many, segments)
-    }
-
-    fn put(
-        &mut self,
-        mut few: Vec<RawTile>,
-        mut many: Vec<RawTile>,
-        segments: &[Segment],
-    ) -> Result<()> {
-        if few.len() > self.few || many.len() > self.many {
-            return Err(refuse(format!(
-                "the segments need {} short and {} long tiles, but there is room for {} and {}",
-                few.len(),
-                many.len(),
-                self.few,
-                self.many
-            )));
-        }
-        few.resize(self.few, RawTile::default());
-        many.resize(self.many, RawTile::default());
-        few.append(&mut many);
-        self.slots = segments.iter().filter_map(|s| s.slot).map(|s| s + 1).max().unwrap_or(0);
-        write(&self.tiles, 0, &few)
-    }
-}
-
-/// Tiles of few rows and of many.
-fn cut(segments: &[Segment], rows: usize) -> Result<(Vec<RawTile>, Vec<RawTile>)> {
-    let (mut few, mut many) = (vec![], vec![]);
-    let mut reached = 0;
-    for segment in segments {
-        let end = segment.row.checked_add(segment.rows).filter(|end| *end <= rows);
-        let Some(end) = end.filter(|_| segment.row >= reached) else {
-            return Err(refuse(format!(
-                "segment {segment:?} is out of order, overlaps another or leaves the {rows} rows"
-            )));
-        };
-        reached = end;
-        let Some(slot) = segment.slot else { continue };
-        let (height, into) = match segment.rows <= FEW {
-            true => (FEW_ROWS, &mut few),
-            false => (MANY_ROWS, &mut many),
-        };
-        for row in (segment.row..end).step_by(height) {
-            let number = |n: usize| {
-                i32::try_from(n).map_err(|_| refuse(format!("{n} is too large for a tile")))
-            };
-            into.push(RawTile {
-                row: number(row)?,
-                rows: number(height.min(end - row))?,
-                slot: number(slot)?,
-                unused: 0,
-            });
-        }
-    }
-    Ok((few, many))
-}
-
-/// One adapter's matrices for one of the table's pairs.
-#[derive(Debug, Clone, Copy)]
-pub struct Pair<'a> {
-    /// `[rank, in]`.
-    pub a: &'a Tensor,
-    /// `[out, rank]`.
-    pub b: &'a Tensor,
-    /// What the product is multiplied with.
-    pub scale: f64,
-}
-
-/// Where the matrices of the adapters in each slot stand.
-#[derive(Debug)]
-pub struct Table {
-    /// `[slots, pairs, 4]` int64: the entries, 32 bytes each.
-    entries: Tensor,
-    /// Width in and width out of each pair.
-    shapes: Vec<(usize, usize)>,
-    max_rank: usize,
-    /// The matrices of each slot: the device holds only their addresses.
-    held: Vec<Vec<Tensor>>,
-}
-
-impl Table {
-    /// An empty table of `slots` slots for matrix pairs of `shapes` (width in, width out) and
-    /// ranks up to `max_rank`. Widths must be multiples of 8.
-    pub fn new(
-        shapes: Vec<(usize, usize)>,
-        slots: usize,
-        max_rank: usize,
-        device: Device,
-    ) -> Result<Self> {
-        let fits = |n: &usize| n.is_multiple_of(8) && (8..=1 << 24).contains(n);
-        if let Some(bad) = shapes.iter().find(|(i, o)| !fits(i) || !fits(o)) {
-            return Err(refuse(format!("widths {bad:?} are not multiples of 8")));
-        }
-        if !(1..=MAX_RANK).contains(&max_rank) {
-            return Err(refuse(format!("rank {max_rank} is not within 1..={MAX_RANK}")));
-        }
-        let size = [slots as i64, shapes.len() as i64, 4];
-        let entries = Tensor::f_zeros(size, (Kind::Int64, device))?;
-        let held = (0..slots).map(|_| vec![]).collect();
-        Ok(Self { entries, shapes, max_rank: max_rank.next_multiple_of(8), held })
-    }
-
-    /// How many adapters fit.
-    pub fn slots(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Where the table is.
-    pub fn device(&self) -> Device {
-        self.entries.device()
-    }
-
-    /// Puts an adapter into `slot`: one item per matrix pair, `None` where it has none.
-    ///
-    /// Matrices must be bf16, on the table's device, contiguous and begin at a multiple of 16
-    /// bytes; ranks must be multiples of 8 (see [`pad_rank`]). The table keeps them alive.
-    pub fn load(&mut self, slot: usize, pairs: &[Option<Pair>]) -> Result<()> {
-        if pairs.len() != self.shapes.len() {
-            return Err(refuse(format!(
-                "an adapter has {} pairs, the table {}",
-                pairs.len(),
-                self.shapes.len()
-            )));
-        }
-        let mut entries = Vec::with_capacity(pairs.len());
-        let mut held = Vec::new();
-        for (index, (pair, shape)) in pairs.iter().zip(&self.shapes).enumerate() {
-            let Some(pair) = pair else {
-                entries.push(RawEntry::default());
-                continue;
-            };
-            entries.push(self.entry(index, pair, *shape)?);
-            held.push(pair.a.shallow_clone());
-            held.push(pair.b.shallow_clone());
-        }
-        self.write_slot(slot, &entries, held)
-    }
-
-    /// Empties `slot`. Its matrices are let go; the memory is reused only by work that is queued
-    /// later on the same stream.
-    pub fn clear(&mut self, slot: usize) -> Result<()> {
-        let empty = vec![RawEntry::default(); self.shapes.len()];
-        self.write_slot(slot, &empty, vec![])
-    }
-
-    fn write_slot(&mut self, slot: usize, entries: &[RawEntry], held: Vec<Tensor>) -> Result<()> {
-        let slots = self.held.len();
-        let Some(place) = self.held.get_mut(slot) else {
-            return Err(refuse(format!("slot {slot} is not one of the {slots}")));
-        };
-        write(&self.entries, slot * entries.len() * 4, entries)?;
-        *place = held;
-        Ok(())
-    }
-
-    fn entry(
-        &self,
-        index: usize,
-        pair: &Pair,
-        (input, output): (usize, usize),
-    ) -> Result<RawEntry> {
-        let rank = pair.a.size().first().copied().unwrap_or(0);
-        let shapes = [[rank, input as i64], [output as i64, rank]];
-        for (matrix, shape) in [pair.a, pair.b].into_iter().zip(shapes) {
-            if matrix.size() != shape {
-                let found = matrix.size();
-                return Err(refuse(format!("pair {index}: {found:?} should be {shape:?}")));
-            }
-            check_operand(matrix, self.entries.device(), &format!("pair {index}"))?;
-            if !matrix.is_contiguous() {
-                return Err(refuse(format!("pair {index}: a matrix is not contiguous")));
-            }
-        }
-        if rank % 8 != 0 || !(8..=self.max_rank as i64).contains(&rank) {
-            return Err(refuse(format!(
-                "pair {index}: rank {rank} is not a multiple of 8 up to {}",
-                self.max_rank
-            )));
-        }
-        Ok(RawEntry {
-            a: pair.a.data_ptr() as u64,
-            b: pair.b.data_ptr() as u64,
-            rank: rank as i32,
-            scale: pair.scale as f32,
-            unused: 0,
-        })
-    }
-}
-
-/// Pads A `[rank, in]` and B `[out, rank]` with zeros to the next rank that the kernel takes.
-pub fn pad_rank(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
-    let rank = a.size().first().copied().unwrap_or(0);
-    let missing = (8 - rank % 8) % 8;
-    if missing == 0 {
-        return Ok((a.f_contiguous()?, b.f_contiguous()?));
-    }
-    let pad = |t: &Tensor, sides: &[i64]| t.f_constant_pad_nd(sides)?.f_contiguous();
-    Ok((pad(a, &[0, 0, 0, missing])?, pad(b, &[0, missing])?))
 }
 
 fn check_operand(tensor: &Tensor, device: Device, what: &str) -> Result<()> {
@@ -567,6 +310,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn constants_are_those_of_the_source() {
+        let source = include_str!("../kernel/multi_lora.cu");
+        for (name, value) in [
+            ("FEW_ROWS", FEW_ROWS),
+            ("FEW_THREADS", FEW_THREADS as usize),
+            ("MANY_ROWS", MANY_ROWS),
+            ("MANY_THREADS", MANY_THREADS as usize),
+            ("MANY_COLUMNS", MANY_COLUMNS),
+            ("PIECE", PIECE),
+            ("MAX_RANK", MAX_RANK),
+            ("MAX_JOBS", MAX_JOBS),
+            ("EXPAND_VECTORS", EXPAND_VECTORS),
+        ] {
+            let line = format!("#define {name} {value}\n");
+            assert!(source.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
     fn layouts_are_those_of_the_source() {
         extern "C" {
             fn tributary_emulate_launch_size() -> usize;
@@ -575,28 +337,5 @@ mod tests {
         assert_eq!(std::mem::size_of::<RawLaunch>(), unsafe { tributary_emulate_launch_size() });
         assert_eq!(std::mem::size_of::<RawTile>(), 16);
         assert_eq!(std::mem::size_of::<RawEntry>(), 32);
-    }
-
-    #[test]
-    fn segments_are_cut_into_tiles_and_bad_ones_refused() {
-        let segment = |row, rows, slot| Segment { row, rows, slot };
-        let Ok((few, many)) =
-            cut(&[segment(0, 6, Some(1)), segment(6, 3, None), segment(9, 40, Some(0))], 49)
-        else {
-            panic!("these segments are in order");
-        };
-        let flat = |tiles: &[RawTile]| -> Vec<[i32; 3]> {
-            tiles.iter().map(|t| [t.row, t.rows, t.slot]).collect()
-        };
-        assert_eq!(flat(&few), [[0, 4, 1], [4, 2, 1]]);
-        assert_eq!(flat(&many), [[9, 32, 0], [41, 8, 0]]);
-        for bad in [
-            vec![segment(0, 50, Some(0))],
-            vec![segment(4, 4, Some(0)), segment(0, 4, Some(1))],
-            vec![segment(0, 4, Some(0)), segment(3, 4, Some(1))],
-            vec![segment(usize::MAX, 2, Some(0))],
-        ] {
-            assert!(cut(&bad, 49).is_err(), "{bad:?}");
-        }
     }
 }
