@@ -30,10 +30,16 @@ impl Builder {
         records: u32,
     ) -> Result<Self> {
         let k = contributions.len() as u32;
-        let layout =
-            Layout { sketch, lambda_millionths, rows: records, contributions: k }.checked()?;
+        let layout = Layout { sketch, lambda_millionths, rows: records, contributions: k, form: 0 }
+            .checked()?;
         let rows = (0..records).map(|_| None).collect();
         Ok(Self { layout, contributions, rows })
+    }
+
+    /// Names how the gradients are made, for [`Index::form`]; 0 unless named.
+    pub fn form(mut self, form: u32) -> Self {
+        self.layout.form = form;
+        self
     }
 
     /// Sets row `row` to the gradient of one record of contribution number `contribution`.

@@ -68,8 +68,8 @@ impl DiskBuilder {
         records: u32,
     ) -> Result<Self> {
         let k = contributions.len() as u32;
-        let layout =
-            Layout { sketch, lambda_millionths, rows: records, contributions: k }.checked()?;
+        let layout = Layout { sketch, lambda_millionths, rows: records, contributions: k, form: 0 }
+            .checked()?;
         let part = part_of(path);
         let file = File::options()
             .read(true)
@@ -88,6 +88,12 @@ impl DiskBuilder {
             path: path.to_path_buf(),
             part,
         })
+    }
+
+    /// Names how the gradients are made, for [`Index::form`]; 0 unless named.
+    pub fn form(mut self, form: u32) -> Self {
+        self.layout.form = form;
+        self
     }
 
     /// Sets row `row` to the gradient of one record of contribution number `contribution`.

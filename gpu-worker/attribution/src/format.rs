@@ -1,7 +1,7 @@
 //! The index as bytes, in memory or mapped from its file.
 //!
 //! Little-endian throughout: magic (8 bytes), layout (u16), reserved (u16, zero), rows n (u32),
-//! dimensions d (u32), λ in millionths (u32), contributions k (u32), reserved (u32, zero), sketch
+//! dimensions d (u32), λ in millionths (u32), contributions k (u32), form (u32), sketch
 //! seed (u64), gradient length (u64); then k ids of 32 bytes, n contribution numbers (u32), n
 //! scales of A (u32), n scales of W (u32), n·d integers of A, n·d integers of W.
 
@@ -62,6 +62,11 @@ impl Index {
     /// λ in millionths.
     pub fn lambda_millionths(&self) -> u32 {
         self.layout.lambda_millionths
+    }
+
+    /// The caller's number for how the gradients were made; queries must be made in the same way.
+    pub fn form(&self) -> u32 {
+        self.layout.form
     }
 
     /// Ids of the contributions, in the order of their numbers.

@@ -15,6 +15,8 @@ pub(crate) struct Layout {
     pub lambda_millionths: u32,
     pub rows: u32,
     pub contributions: u32,
+    /// How the caller made the gradients; only compared.
+    pub form: u32,
 }
 
 impl Layout {
@@ -83,7 +85,7 @@ impl Layout {
         out.extend(self.sketch.dims.to_le_bytes());
         out.extend(self.lambda_millionths.to_le_bytes());
         out.extend(self.contributions.to_le_bytes());
-        out.extend(0u32.to_le_bytes());
+        out.extend(self.form.to_le_bytes());
         out.extend(self.sketch.seed.to_le_bytes());
         out.extend(self.sketch.input.to_le_bytes());
         out.extend(contributions.iter().flatten());
@@ -111,12 +113,13 @@ impl Layout {
         let reserved = reader.u16();
         let (rows, dims) = (reader.u32(), reader.u32());
         let (lambda_millionths, contributions) = (reader.u32(), reader.u32());
-        if reserved != 0 || reader.u32() != 0 {
+        let form = reader.u32();
+        if reserved != 0 {
             return Err(IndexError::Corrupt("a reserved field is not zero"));
         }
         let sketch = Sketch { seed: reader.u64(), input: reader.u64(), dims };
         // λ last: a file of another length is told so first.
-        let sizes = Self { sketch, lambda_millionths: 100, rows, contributions }.checked()?;
+        let sizes = Self { sketch, lambda_millionths: 100, rows, contributions, form }.checked()?;
         let expected = sizes.length();
         if bytes.len() < expected {
             return Err(truncated(expected));

@@ -82,16 +82,46 @@ impl Index {
         Ok(queries.iter().zip(parts).map(|(q, parts)| self.attribution(q, &parts, top)).collect())
     }
 
+    /// First-order influence of every record on every answer, in parts per million: the cosine
+    /// `aᵢ / ‖q‖` of the record's gradient with the answer's, floored.
+    ///
+    /// A step of training on the record changes the answer's loss by the product of the two
+    /// gradients to first order (Pruthi et al., "Estimating Training Data Influence by Tracing
+    /// Gradient Descent", 2020); positive means that the record speaks for the answer. Unlike
+    /// the parts of ρ it does not divide credit among records that say the same.
+    pub fn influences(&self, queries: &[Query]) -> Result<Vec<Vec<i64>>> {
+        self.check_lengths(queries)?;
+        let of = |query: &Query| {
+            let wide = Wide::new(query.integers());
+            let square: u128 = query.integers().iter().map(|v| i128::from(*v).pow(2) as u128).sum();
+            // ‖q‖ with 16 bits after the point; below, 2^16 makes up for them.
+            let length = (square << 32).isqrt() as i128;
+            let cosine = |row: usize| {
+                let product = i128::from(wide.dot(self.row(Matrix::A, row)));
+                let a = product * i128::from(self.a_scales[row]) * i128::from(WHOLE_PPM);
+                let ppm = (a << 16).div_euclid(length << SCALE_BITS);
+                i64::try_from(ppm).unwrap_or(i64::MAX * ppm.signum() as i64)
+            };
+            (0..self.rows()).map(cosine).collect()
+        };
+        Ok(queries.iter().map(of).collect())
+    }
+
+    fn check_lengths(&self, queries: &[Query]) -> Result<()> {
+        let expected = u64::from(self.sketch().dims);
+        for query in queries {
+            let found = query.integers().len() as u64;
+            if found != expected {
+                return Err(IndexError::Length { expected, found });
+            }
+        }
+        Ok(())
+    }
+
     /// `aᵢ cᵢ` of every row for every query, in units of 2^-(2·SCALE_BITS − 2·DROPPED_BITS), the
     /// query's own scale left out.
     fn parts(&self, queries: &[Query], threads: usize) -> Result<Vec<Vec<i128>>> {
-        let d = self.sketch().dims as usize;
-        for query in queries {
-            let found = query.integers().len();
-            if found != d {
-                return Err(IndexError::Length { expected: d as u64, found: found as u64 });
-            }
-        }
+        self.check_lengths(queries)?;
         let wide: Vec<Wide> = queries.iter().map(|q| Wide::new(q.integers())).collect();
         let part = |row: usize, query: &Wide| {
             let a = scaled(query.dot(self.row(Matrix::A, row)), self.a_scales[row]);

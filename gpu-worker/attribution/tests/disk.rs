@@ -97,3 +97,44 @@ fn what_is_not_finished_leaves_nothing_behind() {
     let nowhere = folder.path().join("no/such/folder.idx");
     assert!(matches!(create(&nowhere).err(), Some(IndexError::Io { .. })));
 }
+
+#[test]
+fn influence_is_the_cosine_of_gradients() {
+    let (index, _, _folder) = both(53, 256);
+    let seeds = [3u64, 8, 99, 7000];
+    let queries: Vec<Query> = seeds
+        .map(|seed| Query::from_gradient(&gradient(seed, INPUT), &index.sketch()).unwrap())
+        .to_vec();
+    let unit = |seed: u64| -> Vec<f64> {
+        let row = index.sketch().project(&gradient(seed, INPUT)).unwrap();
+        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        row.iter().map(|v| f64::from(*v) / norm).collect()
+    };
+    let found = index.influences(&queries).unwrap();
+    for (seed, row) in seeds.iter().zip(&found) {
+        assert_eq!(row.len(), 53);
+        let query = unit(*seed);
+        for (record, ppm) in row.iter().enumerate() {
+            let cosine: f64 = unit(record as u64).iter().zip(&query).map(|(a, b)| a * b).sum();
+            assert!((*ppm as f64 / 1e6 - cosine).abs() < 0.01, "{ppm} {cosine}");
+        }
+    }
+    assert!(found[0][3] > 980_000, "a record has the direction of itself: {}", found[0][3]);
+    let short = Query::from_integers(vec![1, 2, 3]).unwrap();
+    let refused = index.influences(&[short]);
+    assert_eq!(refused, Err(IndexError::Length { expected: 256, found: 3 }));
+}
+
+#[test]
+fn the_form_of_gradients_is_kept() {
+    let sketch = Sketch { seed: 4, input: INPUT as u64, dims: 32 };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("influence.idx");
+    let mut memory = Builder::new(sketch, 10_000, vec![[1; 32]], 1).unwrap().form(7);
+    memory.set(0, 0, &gradient(0, INPUT)).unwrap();
+    let mut disk = DiskBuilder::create(&path, sketch, 10_000, vec![[1; 32]], 1).unwrap().form(9);
+    disk.set(0, 0, &gradient(0, INPUT)).unwrap();
+    assert_eq!(memory.build().unwrap().form(), 7);
+    assert_eq!(disk.finish().unwrap().form(), 9);
+    assert_eq!(both(3, 32).0.form(), 0, "nothing said");
+}
