@@ -18,20 +18,20 @@ contract GasTest is BridgeTest {
     uint256 private constant EVENT = 375 * 4 + 8 * 32;
 
     /// @dev The design's target for four is 65,000, which cannot be met: the floor under this interface is 63,036 (the test
-    /// below), and what is left pays not even for the 23 hashes and the decoding of six arguments.
+    /// below), and what is left pays not even for the 18 hashes and the decoding of six arguments.
     function test_gas_anchor_4() public {
         (uint256 used, uint256 floor) =
             measure(4, 1_000_003, "anchor 4 validators, handover, leaf in 1,000,003 (8 items)");
-        assertLe(used, 69_500, "four");
+        assertLe(used, 70_000, "four");
         vm.snapshotValue("anchor", "floor of that: intrinsic, call data, storage, signers, event", floor);
         assertTrue(floor > 63_000, "the floor leaves less than 2,000 below the target");
-        assertLe(used - floor, 6_400, "all the computing there is");
+        assertLe(used - floor, 7_000, "all the computing there is");
     }
 
     function test_gas_anchor_4_deepRange() public {
         (uint256 used,) =
             measure(4, 1_048_575, "anchor 4 validators, handover, leaf in 1,048,575 (19 items, the worst)");
-        assertLe(used, 76_500, "four, worst");
+        assertLe(used, 77_000, "four, worst");
     }
 
     function test_gas_anchor_21() public {
