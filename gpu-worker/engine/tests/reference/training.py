@@ -112,9 +112,7 @@ def speed(folder: Path) -> None:
     told = json.loads((folder / "told.json").read_text())
     torch.set_num_threads(told["threads"])
     model = AutoModelForCausalLM.from_pretrained(told["base"], dtype=torch.float32)
-    lora = LoraConfig(
-        r=told["rank"], lora_alpha=told["alpha"], target_modules=TARGETS, task_type="CAUSAL_LM"
-    )
+    lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], target_modules=TARGETS, task_type="CAUSAL_LM")
     model = get_peft_model(model, lora)
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
