@@ -21,7 +21,7 @@ use tributary_worker::{
     jobs::{JobChain, Runner, Task, Trained, Trainer},
     journal::{JobStep, Journal},
     metrics::Metrics,
-    progress::JobBoard,
+    progress::{JobBoard, Step},
     Result, WorkerError,
 };
 
@@ -166,7 +166,7 @@ impl Trainer for Copyist {
             self.failures.fetch_sub(1, Ordering::Relaxed);
             return Err(WorkerError::Engine("out of memory".into()));
         }
-        board.step(task.job.id, 1, 2, 3.0);
+        board.step(task.job.id, Step { step: 1, steps: 2, loss: 3.0, ..Step::default() });
         let reported_to = self.reported_to.lock().unwrap().clone();
         if let Some(chain) = reported_to {
             let told = || matches!(chain.state(), JobState::Leased { progress: Some(_), .. });
