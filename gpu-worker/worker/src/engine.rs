@@ -1,6 +1,7 @@
 //! The real engine behind [`Backend`]: one for each base model that is held.
 
 mod answers;
+mod passages;
 
 use crate::{
     backend::{Identity, Served},
@@ -14,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 use tracing::{info, warn};
-use tributary_attribution::Index;
+use tributary_attribution::{Index, SpanIndex};
 use tributary_client::store::{digest_of, FolderKind, Store};
 use tributary_engine::{Engine, EngineError, EngineOptions, INDEX_FILE, SAMPLER_VERSION};
 use tributary_primitives::{
@@ -56,6 +57,8 @@ pub struct Engines {
     /// One lock for each adapter that is being fetched.
     fetching: Mutex<HashMap<ModelId, Arc<tokio::sync::Mutex<()>>>>,
     clock: std::sync::atomic::AtomicU64,
+    /// Span indices that are mapped, by the root of the influence index beside them.
+    spans: Mutex<HashMap<H256, Arc<SpanIndex>>>,
 }
 
 pub(crate) fn engine_fault(error: EngineError) -> WorkerError {
@@ -92,6 +95,7 @@ impl Engines {
             loaded: Mutex::default(),
             fetching: Mutex::default(),
             clock: Default::default(),
+            spans: Mutex::default(),
         }
     }
 
@@ -165,6 +169,12 @@ impl Engines {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
         let base = bases.iter().find(|base| base.id == Some(id));
         base.map(read).ok_or_else(|| WorkerError::UnknownModel(id.to_string()))
+    }
+
+    /// The engines of all bases.
+    fn engines(&self) -> Vec<Engine> {
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        bases.iter().map(|base| base.engine.clone()).collect()
     }
 
     pub(crate) fn engine(&self, id: ModelId) -> Result<Engine> {

@@ -218,6 +218,7 @@ async fn start(
             slots: config.slots,
             capacity: config.context,
             waiting: config.slots,
+            device_adapters: config.max_adapters.max(1),
             ..EngineOptions::new(folder)
         };
         let content = engines.add_base(folder, options).await?;

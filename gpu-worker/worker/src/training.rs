@@ -107,11 +107,19 @@ impl Trainer for Engines {
         let mut events = engine.train(request).map_err(engine_fault)?;
         let done = loop {
             match events.recv().await {
-                Some(TrainEvent::Progress { step, steps, loss, .. }) => {
+                Some(TrainEvent::Progress { step, steps, loss, tokens_per_second, held_out, .. }) => {
                     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                     let (step, steps) = (count(step), count(steps));
-                    let taken = Step { step, steps, loss: loss as f32, ..Step::default() };
-                    board.step(job.id, taken);
+                    board.step(
+                        job.id,
+                        Step {
+                            step,
+                            steps,
+                            loss: loss as f32,
+                            tokens_per_second: Some(tokens_per_second),
+                            held_out: held_out.map(|loss| loss as f32),
+                        },
+                    );
                 }
                 Some(TrainEvent::Indexing { done, records }) => {
                     board.state(job.id, "indexing", &format!("{done} of {records} records"));
@@ -138,6 +146,7 @@ impl Trainer for Engines {
         });
         let adapter = folder.join("adapter");
         let index = gather(&done, &adapter)?;
+        self.keep_spans(&done.spans, &H256(done.index_root))?;
         Ok(Trained {
             adapter,
             index,

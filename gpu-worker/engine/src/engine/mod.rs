@@ -479,9 +479,19 @@ impl Engine {
         prompts: Vec<Prompt>,
         pooling: Pooling,
     ) -> Result<Vec<Embedded>> {
-        let mut replies = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let prompt = self.tokens(&prompt)?;
+        let texts = prompts.iter().map(|p| self.tokens(p)).collect::<Result<_>>()?;
+        self.embed_tokens(adapter, texts, pooling).await
+    }
+
+    /// Like [`Self::embed`], for texts that are tokens already ([`Self::prompt_tokens`]).
+    pub async fn embed_tokens(
+        &self,
+        adapter: Option<String>,
+        texts: Vec<Vec<i64>>,
+        pooling: Pooling,
+    ) -> Result<Vec<Embedded>> {
+        let mut replies = Vec::with_capacity(texts.len());
+        for prompt in texts {
             let (reply, answer) = oneshot::channel();
             let command = serve::Command::Run {
                 adapter: adapter.clone(),

@@ -4,7 +4,7 @@ use super::{contribution_id, engine_fault, lock, Engines};
 use crate::{
     backend::{
         Attribution, Backend, Ended, Event, Format, Generate, Health, Identity, Likelihood, Load,
-        Message, ModelLimits, Prompt, RecordShare, Served, TokenLogprobs,
+        Message, ModelLimits, Prompt, RecordShare, Served, Span, TokenLogprobs,
     },
     error::{Result, WorkerError},
 };
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use tokio::sync::mpsc;
 use tributary_engine::{
     AttributeRequest, Engine, EngineError, Event as Theirs, FinishReason, GenerateRequest,
-    Guidance, Sampling,
+    Guidance, Pooling, Sampling,
 };
 use tributary_primitives::{signing::Share, ContributionId, ModelId, H256};
 
@@ -125,8 +125,15 @@ impl Backend for Engines {
     }
 
     fn load(&self) -> Load {
-        let adapters: usize = lock(&self.loaded).values().map(HashMap::len).sum();
-        Load { adapters_device: adapters as u64, ..Load::default() }
+        let mut load = Load::default();
+        for stats in self.engines().iter().map(Engine::stats) {
+            load.waiting += stats.waiting as u64;
+            load.running += stats.running as u64;
+            load.adapters_device += stats.device.adapters as u64;
+            load.adapters_host += stats.host.adapters as u64;
+            load.adapters_disk += stats.disk.adapters as u64;
+        }
+        load
     }
 
     async fn read(&self, model: &Served, prompt: &Prompt) -> Result<Vec<u32>> {
@@ -183,12 +190,10 @@ impl Backend for Engines {
     async fn embed(&self, model: &Served, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
         let engine = self.engine(model.base)?;
         let adapter = self.adapter(model, &engine).await?;
-        let mut all = Vec::with_capacity(texts.len());
-        for text in texts {
-            let tokens = text.iter().map(|token| i64::from(*token)).collect();
-            all.push(engine.embed(adapter.clone(), tokens).await.map_err(engine_fault)?);
-        }
-        Ok(all)
+        let tokens = |text: &Vec<u32>| text.iter().map(|token| i64::from(*token)).collect();
+        let texts = texts.iter().map(tokens).collect();
+        let all = engine.embed_tokens(adapter, texts, Pooling::Mean).await.map_err(engine_fault)?;
+        Ok(all.into_iter().map(|embedded| embedded.vector).collect())
     }
 
     async fn attribute(
@@ -212,7 +217,9 @@ impl Backend for Engines {
             let (found, owners) = (engine.attribute(request).await, self.owners_of(model));
             match (found, owners) {
                 (Ok(found), Some(owners)) => {
-                    return attribution(&found.attribution, &owners, model.model.index_root)
+                    let root = model.model.index_root;
+                    let spans = self.passages(&engine, &root, answer)?;
+                    return attribution(&found.attribution, &owners, spans, root);
                 }
                 (Err(EngineError::UnknownAdapter(_)), _) | (Ok(_), None) if !last => {}
                 (Err(error), _) => return Err(engine_fault(error)),
@@ -226,6 +233,7 @@ impl Backend for Engines {
 fn attribution(
     found: &tributary_attribution::Attribution,
     owners: &[(ContributionId, u32)],
+    spans: Option<Vec<Span>>,
     index_root: H256,
 ) -> Result<Attribution> {
     let shares = found
@@ -251,5 +259,5 @@ fn attribution(
         })
         .collect();
     let unattributed_ppm = found.unattributed_ppm;
-    Ok(Attribution { shares, unattributed_ppm, records, spans: None, index_root })
+    Ok(Attribution { shares, unattributed_ppm, records, spans, index_root })
 }
