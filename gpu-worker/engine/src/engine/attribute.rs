@@ -14,6 +14,7 @@ use crate::indexing::{queries, GradientSpace};
 use crate::lora::Adapter;
 use crate::model::BaseModel;
 use crate::record::Sample;
+use crate::serve::gave_up;
 
 /// Memory for indices that are kept between answers; the last one used always is.
 const KEPT_BYTES: usize = 1 << 30;
@@ -84,9 +85,8 @@ impl Attributor {
                     let work = std::panic::AssertUnwindSafe(|| {
                         self.attribute(&folder, adapter, &request, &prompt)
                     });
-                    let result = std::panic::catch_unwind(work).unwrap_or_else(|_| {
-                        Err(EngineError::Step("the tensor library gave up".into()))
-                    });
+                    let result =
+                        std::panic::catch_unwind(work).unwrap_or_else(|panic| Err(gave_up(panic)));
                     let _ = reply.send(result);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use tch::Device;
 
-use super::{Prepared, Preparer};
+use super::{gave_up, Prepared, Preparer};
 use crate::error::{EngineError, Result};
 use crate::lora::Adapter;
 
@@ -77,7 +77,5 @@ fn fetch_one(
         Ok((host, prepared))
     });
     // The tensor library panics where it runs out of memory: only this adapter is affected.
-    std::panic::catch_unwind(work).unwrap_or_else(|_| {
-        Err(EngineError::Step("the tensor library gave up while an adapter was made ready".into()))
-    })
+    std::panic::catch_unwind(work).unwrap_or_else(|panic| Err(gave_up(panic)))
 }

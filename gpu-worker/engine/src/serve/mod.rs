@@ -191,6 +191,15 @@ pub(crate) fn executor(base: &BaseModel, setup: Setup) -> Result<Box<dyn Executo
     })
 }
 
+/// What the tensor library said when it gave up: it panics where it runs out of memory.
+pub(crate) fn gave_up(panic: Box<dyn std::any::Any + Send>) -> EngineError {
+    let said = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
+    EngineError::Step(said.unwrap_or_else(|| "no reason was given".into()))
+}
+
 /// Rows of one adapter, one after another in a flat batch.
 #[derive(Clone)]
 pub(crate) struct Segment {

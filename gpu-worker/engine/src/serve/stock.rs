@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
-use super::{segments, CacheUse, Chunk, Executor, Passed, Prepared, Segment, Setup, Want};
+use super::{gave_up, segments, CacheUse, Chunk, Executor, Passed, Prepared, Segment, Setup, Want};
 use crate::config::Projection;
 use crate::error::{EngineError, Result};
 use crate::lora::LoraTensors;
@@ -178,15 +178,8 @@ impl Executor for Stock {
     fn step(&mut self, chunks: &[Chunk<'_>]) -> Result<Passed> {
         // The library panics where it runs out of memory; what was written into the cache by then
         // lies behind every sequence's end.
-        catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| self.pass(chunks)))).unwrap_or_else(
-            |panic| {
-                let said = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
-                Err(EngineError::Step(said.unwrap_or_else(|| "no reason was given".into())))
-            },
-        )
+        catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| self.pass(chunks))))
+            .unwrap_or_else(|panic| Err(gave_up(panic)))
     }
 
     fn cache(&self) -> CacheUse {
