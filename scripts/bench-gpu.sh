@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the engine on a machine with a CUDA device (docs/performance.md, "GPU"). Needs a Python
-# that can import the CUDA build of the PyTorch version in scripts/requirements (or this project's
+# that can import the CUDA build of the PyTorch version in scripts/requirements.txt (or this project's
 # own environment), and either cargo or a finished program in TRIBUTARY_BENCH_GPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
