@@ -5,6 +5,7 @@ mod batch;
 mod config;
 mod engine;
 mod error;
+pub mod evaluation;
 mod files;
 mod generate;
 mod gradients;

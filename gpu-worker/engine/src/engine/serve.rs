@@ -132,7 +132,7 @@ impl Server {
 
     fn load(&mut self, id: String, adapter: Adapter, index: Option<Index>) -> Result<()> {
         if let Some(index) = &index {
-            GradientSpace::of(&index.sketch(), &adapter, self.base.config())?;
+            GradientSpace::of(index, &adapter, self.base.config())?;
         }
         let tensors = adapter.tensors(self.base.config(), self.base.transformer().kind());
         self.adapters.insert(id, Loaded { adapter, tensors: Rc::new(tensors), index });
