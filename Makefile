@@ -13,7 +13,7 @@ ENV := source scripts/env.sh
 FORGE := bin/forge
 PROFILE_FUZZ ?= lite
 
-.PHONY: help setup contracts build demo bench-worker bench-gpu test test-contracts test-network lint lint-contracts fmt l1 specs vectors
+.PHONY: help setup contracts build demo bench-worker bench-gpu bench-attribution test test-contracts test-network lint lint-contracts fmt l1 specs vectors
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ test: build ## every test
 	@npm run --silent --prefix bridge test:viem
 	@$(ENV); cargo test $(SELECT) --locked --no-fail-fast
 	@python3 examples/defi-exploits/build.py --check
+
+bench-attribution: build ## attribution against retrained models, and its speed; figures to target/bench
+	@mkdir -p target/bench
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/attribution-eval" --out target/bench/attribution.json
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/attribution-bench" --work target/bench/attribution.work > target/bench/attribution-speed.json
+	@cat target/bench/attribution-speed.json
 
 test-contracts: contracts ## the Solidity contracts alone (PROFILE_FUZZ=lite, ci or ciheavy)
 	@cd bridge/contracts && FOUNDRY_PROFILE=$(PROFILE_FUZZ) $(FORGE) test

@@ -130,9 +130,10 @@ fn spans(tokens: usize) -> Result<Spans> {
 fn with_model(base: &BaseModel, data: &Path, count: usize) -> Result<f64> {
     let records = training::records(data, count)?;
     let spec = training::spec(1);
-    let trained = train(base, &records[..records.len().min(training::BATCH)], &spec, None, &mut |_| {
-        std::ops::ControlFlow::Continue(())
-    })?;
+    let trained =
+        train(base, &records[..records.len().min(training::BATCH)], &spec, None, &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        })?;
     let samples = encode_records(base, &records, spec.seq_len)?;
     let owners = vec![0u32; samples.len()];
     let ids = [[1u8; 32]];

@@ -42,7 +42,12 @@ fn start(base: &Path, threads: usize, device: usize, host_bytes: usize) -> Resul
 }
 
 /// Asks one adapter at a time on an idle engine, from each tier.
-pub async fn run(base: &Path, threads: usize, folders: &[PathBuf], store: &Path) -> Result<Vec<Row>> {
+pub async fn run(
+    base: &Path,
+    threads: usize,
+    folders: &[PathBuf],
+    store: &Path,
+) -> Result<Vec<Row>> {
     let names: Vec<String> = (0..folders.len()).map(|n| n.to_string()).collect();
     let mut tiers: Vec<(&'static str, Vec<f64>)> = Vec::new();
 

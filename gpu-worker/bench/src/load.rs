@@ -5,7 +5,9 @@ use rand::{distributions::WeightedIndex, prelude::Distribution, Rng, SeedableRng
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
-use tributary_engine::{Engine, EngineError, Event, GenerateRequest, Guidance, Message, Prompt, Sampling};
+use tributary_engine::{
+    Engine, EngineError, Event, GenerateRequest, Guidance, Message, Prompt, Sampling,
+};
 
 /// Which adapter a request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +141,11 @@ async fn listen(
 }
 
 /// Asks all at once with at most `width` under way: what the engine can do at its fullest.
-pub async fn closed(engine: &Engine, requests: Vec<GenerateRequest>, width: usize) -> Result<Traffic> {
+pub async fn closed(
+    engine: &Engine,
+    requests: Vec<GenerateRequest>,
+    width: usize,
+) -> Result<Traffic> {
     let mut traffic = Traffic::default();
     let mut running = JoinSet::new();
     let start = Instant::now();

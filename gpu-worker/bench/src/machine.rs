@@ -43,7 +43,9 @@ impl Machine {
     /// In one line.
     pub fn line(&self) -> String {
         let Self { processor, cores, memory_gib, load, threads } = self;
-        format!("{processor}, {cores} cores, {memory_gib:.0} GiB, {threads} threads, load {load:.2}")
+        format!(
+            "{processor}, {cores} cores, {memory_gib:.0} GiB, {threads} threads, load {load:.2}"
+        )
     }
 }
 

@@ -51,7 +51,8 @@ pub struct Place {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     match arguments.what {
         What::Worker(options) => worker::run(&options, &runtime),
         What::Crowd(options) => runtime.block_on(crowd::run(&options)),

@@ -4,9 +4,7 @@ use crate::machine::resident_mib;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
-use tributary_engine::{
-    encode_records, step_together, BaseModel, Record, TrainSpec, Trainer,
-};
+use tributary_engine::{encode_records, step_together, BaseModel, Record, TrainSpec, Trainer};
 
 /// What was trained, and how fast.
 #[derive(Clone, Debug, Serialize, Deserialize)]

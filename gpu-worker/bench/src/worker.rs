@@ -267,9 +267,8 @@ fn show_training(ours: &[training::Row], peer: &Peers) {
         .iter()
         .zip(theirs)
         .map(|(row, peer)| {
-            let of = |f: &dyn Fn(&training::Row) -> String| {
-                peer.as_ref().map_or_else(|| "-".into(), |peer| f(peer))
-            };
+            let of =
+                |f: &dyn Fn(&training::Row) -> String| peer.as_ref().map_or_else(|| "-".into(), f);
             vec![
                 row.jobs.to_string(),
                 format!("{:.0}", row.tokens_per_second),
@@ -341,7 +340,8 @@ fn show_targets(base: f64, rows: &[serving::Row], peer: &Peers, targets: &[Targe
         .iter()
         .map(|target| {
             let verdict = if target.met { "met" } else { "MISSED" };
-            let (least, found) = (format!("{:.2}", target.at_least), format!("{:.2}", target.found));
+            let (least, found) =
+                (format!("{:.2}", target.at_least), format!("{:.2}", target.found));
             vec![target.what.into(), least, found, verdict.into()]
         })
         .collect();

@@ -1,7 +1,9 @@
 //! The two indices of an adapter, and the queries that go with them.
 
+use std::path::Path;
+
 use tributary_attribution::{
-    Builder, ContributionId, Index, IndexError, Query, Sketch, SpanBuilder, SpanIndex,
+    Builder, ContributionId, DiskBuilder, Index, IndexError, Query, Sketch, SpanBuilder, SpanIndex,
 };
 
 use crate::config::ModelConfig;
@@ -20,48 +22,93 @@ pub const RANK_SIDE: i64 = 4;
 /// The same, along its other side.
 pub const WIDE_SIDE: i64 = 16;
 
-/// What of a gradient an index's sketch is made of.
+/// [`Index::form`] of indices over gradients as they are.
+const PLAIN: u32 = 0;
+/// [`Index::form`] of indices over balanced gradients.
+const BALANCED: u32 = 1;
+/// A matrix whose gradient is this small a part of the whole (squared) is rounding, not direction.
+const NEGLIGIBLE: f64 = 1e-12;
+
+/// What of a gradient an index's sketch is made of: all of its numbers or its projection from two
+/// sides, **balanced** or as it is.
+///
+/// Matrices of an adapter differ in the size of their gradients by orders of magnitude, so that a
+/// plain inner product sees a few of them only; an optimiser like Adam evens that out. A balanced
+/// gradient has the part of each matrix scaled to unit length, so that the cosine of two balanced
+/// gradients is the mean of the cosines matrix by matrix. It needs nothing beside the gradient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GradientSpace {
-    /// All of its numbers.
-    Whole(u64),
-    /// Its projection from two sides, matrix by matrix.
-    TwoSided(TwoSided),
+pub struct GradientSpace {
+    projection: Option<TwoSided>,
+    balanced: bool,
+    /// Numbers of each matrix, in the order of the flat layout.
+    blocks: Vec<usize>,
 }
 
 impl GradientSpace {
-    /// The space for a new index of an adapter: whole gradients up to [`WHOLE_MAX`] numbers.
+    /// The space that a training job makes its index in: as the gradients are, whole up to
+    /// [`WHOLE_MAX`] numbers.
+    ///
+    /// Not balanced: fees are split by parts of ρ, and how well ρ tells answers on the records'
+    /// subject from others has been measured for plain gradients only.
     pub fn choose(adapter: &Adapter, model: &ModelConfig, seed: u64) -> Result<Self> {
-        match adapter.flat().numel() as u64 {
-            numbers if numbers <= WHOLE_MAX => Ok(Self::Whole(numbers)),
-            _ => Self::two_sided(adapter, model, seed),
-        }
+        let space = match adapter.flat().numel() as u64 {
+            numbers if numbers <= WHOLE_MAX => Self::whole(adapter, model),
+            _ => Self::two_sided(adapter, model, seed)?,
+        };
+        Ok(space.plain())
     }
 
-    /// The two-sided space, whatever the adapter's size.
+    /// All numbers, balanced, whatever the adapter's size.
+    pub fn whole(adapter: &Adapter, model: &ModelConfig) -> Self {
+        let shapes = adapter.config().shapes(model);
+        let blocks = shapes.iter().map(|[m, n]| (m * n) as usize).collect();
+        Self { projection: None, balanced: true, blocks }
+    }
+
+    /// The projection from two sides, balanced, whatever the adapter's size.
     pub fn two_sided(adapter: &Adapter, model: &ModelConfig, seed: u64) -> Result<Self> {
-        let lora = adapter.config();
-        Ok(Self::TwoSided(TwoSided::new(lora, model, RANK_SIDE, WIDE_SIDE, seed)?))
+        let projection = TwoSided::new(adapter.config(), model, RANK_SIDE, WIDE_SIDE, seed)?;
+        let blocks = projection.blocks();
+        Ok(Self { projection: Some(projection), balanced: true, blocks })
     }
 
-    /// The space that an index of this adapter was made in, told by the numbers its sketch takes.
-    pub fn of(sketch: &Sketch, adapter: &Adapter, model: &ModelConfig) -> Result<Self> {
-        let expected = adapter.flat().numel() as u64;
-        if sketch.input == expected {
-            return Ok(Self::Whole(expected));
+    /// The same space without balancing.
+    pub fn plain(self) -> Self {
+        Self { balanced: false, ..self }
+    }
+
+    /// The space that an index of this adapter was made in.
+    pub fn of(index: &Index, adapter: &Adapter, model: &ModelConfig) -> Result<Self> {
+        let sketch = index.sketch();
+        let whole = Self::whole(adapter, model);
+        let expected = whole.numbers();
+        let space = match sketch.input == expected {
+            true => whole,
+            false => Self::two_sided(adapter, model, sketch.seed)?,
+        };
+        if space.numbers() != sketch.input {
+            return Err(IndexError::Length { expected, found: sketch.input }.into());
         }
-        let space = Self::two_sided(adapter, model, sketch.seed)?;
-        match space.numbers() == sketch.input {
-            true => Ok(space),
-            false => Err(IndexError::Length { expected, found: sketch.input }.into()),
+        match index.form() {
+            BALANCED => Ok(space),
+            PLAIN => Ok(space.plain()),
+            other => Err(EngineError::Request(format!(
+                "the index holds gradients of form {other}, which this version does not make; \
+                 train the adapter again or update"
+            ))),
         }
     }
 
     /// Numbers of a gradient in this space: what the sketch takes.
     pub fn numbers(&self) -> u64 {
-        match self {
-            Self::Whole(numbers) => *numbers,
-            Self::TwoSided(projection) => projection.dims() as u64,
+        self.blocks.iter().map(|b| *b as u64).sum()
+    }
+
+    fn form(&self) -> u32 {
+        if self.balanced {
+            BALANCED
+        } else {
+            PLAIN
         }
     }
 
@@ -74,10 +121,34 @@ impl GradientSpace {
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let options = GradientOptions::default();
-        match self {
-            Self::Whole(_) => record_gradients(base, adapter, samples, options, each),
-            Self::TwoSided(p) => projected_gradients(base, adapter, samples, options, p, each),
+        let mut balanced = Vec::new();
+        let mut each = |index: usize, gradient: &[f32]| {
+            if !self.balanced {
+                return each(index, gradient);
+            }
+            balanced.clear();
+            balanced.extend_from_slice(gradient);
+            balance(&mut balanced, &self.blocks);
+            each(index, &balanced)
+        };
+        match &self.projection {
+            None => record_gradients(base, adapter, samples, options, &mut each),
+            Some(p) => projected_gradients(base, adapter, samples, options, p, &mut each),
         }
+    }
+}
+
+/// Scales the part of each matrix to unit length; a negligible part to nothing.
+fn balance(gradient: &mut [f32], blocks: &[usize]) {
+    let square = |part: &[f32]| part.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let least = square(gradient) * NEGLIGIBLE;
+    let mut rest = gradient;
+    for size in blocks {
+        let Some((part, after)) = rest.split_at_mut_checked(*size) else { return };
+        let own = square(part);
+        let factor = if own > least { 1.0 / own.sqrt() } else { 0.0 };
+        part.iter_mut().for_each(|v| *v = (f64::from(*v) * factor) as f32);
+        rest = after;
     }
 }
 
@@ -92,28 +163,78 @@ pub struct Corpus<'a> {
     pub contributions: &'a [ContributionId],
 }
 
-/// Builds the influence index of an adapter over the records it was trained on. `on_record` is
-/// called with the number of records done.
+/// Builds the influence index of an adapter over the records it was trained on, and writes it to
+/// `path`. `on_record` is called with the number of records done.
 pub fn build_influence(
     base: &BaseModel,
     adapter: &Adapter,
     corpus: Corpus,
     spec: &IndexSpec,
     space: &GradientSpace,
+    path: &Path,
     on_record: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Index> {
     let sketch = Sketch { seed: spec.seed, input: space.numbers(), dims: spec.dims };
     let ids = corpus.contributions.to_vec();
     let count = corpus.samples.len() as u32;
-    let mut builder = Builder::new(sketch, spec.lambda_millionths, ids, count)?;
-    let mut done = 0;
-    space.gradients(base, adapter, corpus.samples, &mut |row, gradient| {
-        let owner = *corpus.owners.get(row).ok_or(IndexError::NoDirection(row as u64))?;
-        builder.set(row as u32, owner, gradient)?;
-        done += 1;
-        on_record(done)
-    })?;
-    Ok(builder.build()?)
+    let pass = Pass { base, adapter, corpus, space };
+    // The product of all rows with each other is the smaller matrix up to as many rows as
+    // dimensions; beyond, memory and time would grow with the square and cube of the rows.
+    if count <= spec.dims {
+        let mut builder =
+            Builder::new(sketch, spec.lambda_millionths, ids, count)?.form(space.form());
+        pass.fill(&mut builder, on_record)?;
+        let index = builder.build()?;
+        index.save(path)?;
+        Ok(index)
+    } else {
+        let mut builder = DiskBuilder::create(path, sketch, spec.lambda_millionths, ids, count)?
+            .form(space.form());
+        pass.fill(&mut builder, on_record)?;
+        Ok(builder.finish()?)
+    }
+}
+
+/// Takes the rows of an index.
+trait Rows {
+    fn set(&mut self, row: u32, owner: u32, gradient: &[f32]) -> tributary_attribution::Result<()>;
+}
+
+impl Rows for Builder {
+    fn set(&mut self, row: u32, owner: u32, gradient: &[f32]) -> tributary_attribution::Result<()> {
+        Builder::set(self, row, owner, gradient)
+    }
+}
+
+impl Rows for DiskBuilder {
+    fn set(&mut self, row: u32, owner: u32, gradient: &[f32]) -> tributary_attribution::Result<()> {
+        DiskBuilder::set(self, row, owner, gradient)
+    }
+}
+
+/// One pass over a corpus.
+struct Pass<'a> {
+    base: &'a BaseModel,
+    adapter: &'a Adapter,
+    corpus: Corpus<'a>,
+    space: &'a GradientSpace,
+}
+
+impl Pass<'_> {
+    fn fill(
+        &self,
+        rows: &mut dyn Rows,
+        on_record: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        let mut done = 0;
+        let samples = self.corpus.samples;
+        self.space.gradients(self.base, self.adapter, samples, &mut |row, gradient| {
+            let owner = *self.corpus.owners.get(row).ok_or(IndexError::NoDirection(row as u64))?;
+            rows.set(row as u32, owner, gradient)?;
+            done += 1;
+            on_record(done)
+        })
+    }
 }
 
 /// Queries for several answers of one adapter, in one pass over the model; in the order of
@@ -125,7 +246,7 @@ pub fn queries(
     samples: &[Sample],
 ) -> Result<Vec<Query>> {
     let sketch = index.sketch();
-    let space = GradientSpace::of(&sketch, adapter, base.config())?;
+    let space = GradientSpace::of(index, adapter, base.config())?;
     let mut found: Vec<Option<Query>> = vec![None; samples.len()];
     space.gradients(base, adapter, samples, &mut |i, gradient| {
         let query = Query::from_gradient(gradient, &sketch)?;

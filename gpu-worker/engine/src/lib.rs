@@ -7,6 +7,7 @@ pub mod cuda;
 mod decoding;
 mod engine;
 mod error;
+pub mod evaluation;
 mod files;
 mod generate;
 mod gradients;

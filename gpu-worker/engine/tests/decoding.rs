@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{json, Value};
 use tch::Device;
-use tributary_engine::{Pooling, 
+use tributary_engine::{
     generate, BaseModel, Engine, EngineError, EngineOptions, Event, FinishReason, Finished, Format,
-    GenerateRequest, Guidance, Message, Prompt, Request, Sampling, TokenLogprobs,
+    GenerateRequest, Guidance, Message, Pooling, Prompt, Request, Sampling, TokenLogprobs,
 };
 
 fn base() -> std::path::PathBuf {

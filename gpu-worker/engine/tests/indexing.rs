@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tch::Device;
-use tributary_attribution::{IndexError, SpanIndex, SpanOptions};
+use tributary_attribution::{Builder, IndexError, Sketch, SpanIndex, SpanOptions};
 use tributary_engine::indexing::{
     build_influence, build_spans, queries, span_tokens, Corpus, GradientSpace,
 };
@@ -78,7 +78,8 @@ async fn a_job_writes_the_spans_of_its_records() {
 }
 
 #[test]
-fn both_spaces_find_whose_record_it_was() {
+fn every_space_finds_whose_record_it_was() {
+    tch::set_num_threads(1);
     let base = base();
     let all: Vec<Record> = [records(0), records(1)].concat();
     let owners: Vec<u32> = (0..12).map(|i| i / 6).collect();
@@ -89,19 +90,30 @@ fn both_spaces_find_whose_record_it_was() {
     let ids = [[1; 32], [2; 32]];
     let corpus = Corpus { samples: &samples, owners: &owners, contributions: &ids };
     let index_spec = IndexSpec { dims: 1024, ..IndexSpec::default() };
-    let whole = GradientSpace::choose(&adapter, base.config(), 5).unwrap();
-    assert_eq!(whole, GradientSpace::Whole(adapter.flat().numel() as u64));
+    let whole = GradientSpace::whole(&adapter, base.config());
+    let chosen = GradientSpace::choose(&adapter, base.config(), 5).unwrap();
+    assert_eq!(chosen, whole.clone().plain());
+    assert_eq!(whole.numbers(), adapter.flat().numel() as u64);
     let two_sided = GradientSpace::two_sided(&adapter, base.config(), index_spec.seed).unwrap();
     assert!(two_sided.numbers() < whole.numbers() / 10);
-    for space in [whole, two_sided] {
-        let mut calls = vec![];
-        let index = build_influence(&base, &adapter, corpus, &index_spec, &space, &mut |done| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("influence.idx");
+    let build = |spec: &IndexSpec, space: &GradientSpace, calls: &mut Vec<usize>| {
+        build_influence(&base, &adapter, corpus, spec, space, &path, &mut |done| {
             calls.push(done);
             Ok(())
         })
-        .unwrap();
+        .unwrap()
+    };
+    let few_dims = IndexSpec { dims: 8, ..index_spec };
+    let solved_on_disk = build(&few_dims, &whole, &mut vec![]);
+    assert_eq!((solved_on_disk.rows(), solved_on_disk.sketch().dims), (12, 8));
+    for space in [whole.clone(), two_sided.clone(), whole.plain(), two_sided.plain()] {
+        let mut calls = vec![];
+        let index = build(&index_spec, &space, &mut calls);
+        assert_eq!(tributary_attribution::Index::open(&path).unwrap(), index);
         assert_eq!(calls, (1..=12).collect::<Vec<_>>());
-        assert_eq!(GradientSpace::of(&index.sketch(), &adapter, base.config()).unwrap(), space);
+        assert_eq!(GradientSpace::of(&index, &adapter, base.config()).unwrap(), space);
         // Answers to known questions, all in one pass and one by one.
         let asked: Vec<Sample> = [1usize, 4, 7, 10].map(|i| samples[i].clone()).to_vec();
         let together = queries(&base, &adapter, &index, &asked).unwrap();
@@ -114,10 +126,16 @@ fn both_spaces_find_whose_record_it_was() {
             assert!(apart.into_iter().all(|(a, b)| a.abs_diff(*b) <= 1));
         }
     }
-    // An index of another adapter's size is refused.
-    let sketch = tributary_attribution::Sketch { seed: 0, input: 77, dims: 8 };
-    let refused = GradientSpace::of(&sketch, &adapter, base.config());
+    // Indices of another adapter's size and of another kind of gradient are refused.
+    let made = |input: u64, form: u32| {
+        let sketch = Sketch { seed: 0, input, dims: 8 };
+        let mut builder = Builder::new(sketch, 10_000, vec![[1; 32]], 1).unwrap().form(form);
+        builder.set(0, 0, &vec![1.0; input as usize]).unwrap();
+        GradientSpace::of(&builder.build().unwrap(), &adapter, base.config())
+    };
+    let refused = made(77, 1);
     assert!(matches!(refused, Err(EngineError::Attribution(IndexError::Length { .. }))));
+    assert!(matches!(made(adapter.flat().numel() as u64, 9), Err(EngineError::Request(_))));
     // So is a number that is no token.
     let bad = [Sample { tokens: vec![3, -1], learn: vec![false, true] }];
     let corpus = Corpus { samples: &bad, owners: &[0], contributions: &ids };

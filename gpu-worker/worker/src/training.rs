@@ -107,7 +107,14 @@ impl Trainer for Engines {
         let mut events = engine.train(request).map_err(engine_fault)?;
         let done = loop {
             match events.recv().await {
-                Some(TrainEvent::Progress { step, steps, loss, tokens_per_second, held_out, .. }) => {
+                Some(TrainEvent::Progress {
+                    step,
+                    steps,
+                    loss,
+                    tokens_per_second,
+                    held_out,
+                    ..
+                }) => {
                     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                     let (step, steps) = (count(step), count(steps));
                     board.step(

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tributary_client::store::Store;
-use tributary_engine::{LoraConfig, ModelConfig, Projection, INDEX_FILE};
+use tributary_engine::{LoraConfig, ModelConfig, INDEX_FILE};
 use tributary_primitives::{ChannelId, H256};
 use tributary_worker::backend::Backend;
 
@@ -113,9 +113,10 @@ async fn an_adapter_that_is_broken_fails_alone() {
     // WHEN all are asked at once, twice, the good ones between the others
     let mut expected = None;
     for round in 0..2 {
-        let good = join_all(["good", "better", BASE].map(|name| async {
-            let (name, body) = (name, question(name, 8));
-            (name, real.ask(&body).await)
+        let asked = &real;
+        let good = join_all(["good", "better", BASE].map(|name| async move {
+            let body = question(name, 8);
+            (name, asked.ask(&body).await)
         }));
         let bad = async {
             let mut outcomes = vec![];

@@ -58,7 +58,7 @@ pub(super) fn read_index(
         return Ok(None);
     }
     let index = Index::open(&path)?;
-    GradientSpace::of(&index.sketch(), adapter, config)?;
+    GradientSpace::of(&index, adapter, config)?;
     Ok(Some(index))
 }
 

@@ -37,18 +37,18 @@ pub(super) fn finish(
     let ids: Vec<_> = request.contributions.iter().map(|(id, _)| *id).collect();
     let corpus = Corpus { samples: &samples, owners: &owners, contributions: &ids };
     let space = GradientSpace::choose(adapter, base.config(), request.index.seed)?;
-    let index = build_influence(base, adapter, corpus, &request.index, &space, &mut |done| {
-        if done % INDEX_EVENT_EVERY == 0 || done == samples.len() {
+    let path = request.out.join(INDEX_FILE);
+    let on_record = &mut |done: usize| {
+        if done.is_multiple_of(INDEX_EVENT_EVERY) || done == samples.len() {
             let event = TrainEvent::Indexing { done, records: samples.len() };
             events.send(event).map_err(|_| EngineError::Cancelled)?;
         }
         Ok(())
-    })?;
+    };
+    let index = build_influence(base, adapter, corpus, &request.index, &space, &path, on_record)?;
     let spans = build_spans(corpus)?;
 
     adapter.save(&request.out, base.config(), &request.base_name)?;
-    let path = request.out.join(INDEX_FILE);
-    index.save(&path)?;
     let spans_path = request.out.join(SPANS_FILE);
     spans.save(&spans_path)?;
     let _ = std::fs::remove_dir(checkpoints(request).folder); // empty by now, or kept for what it holds

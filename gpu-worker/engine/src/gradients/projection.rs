@@ -60,6 +60,11 @@ impl TwoSided {
         self.sides.iter().map(|[l, r]| l * r).sum()
     }
 
+    /// Numbers of each projected matrix, in order.
+    pub(crate) fn blocks(&self) -> Vec<usize> {
+        self.sides.iter().map(|[l, r]| (l * r) as usize).collect()
+    }
+
     pub(super) fn check(&self, adapter: &Adapter, model: &ModelConfig) -> Result<()> {
         match self.shapes == adapter.config().shapes(model) {
             true => Ok(()),
