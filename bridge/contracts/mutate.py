@@ -7,7 +7,7 @@ whether this check is the one that is switched off; so do the conditions in asse
 names. So there is one build, and then one run of the tests for each mutant.
 
 With `--resume FILE` each verdict is kept in that file, and a run that was cut off goes on behind it, as
-long as contracts and tests are the same.
+long as the contracts are the same; survivors are tried again, as there may be a new test.
 """
 
 import argparse
@@ -134,22 +134,27 @@ def forge(root: pathlib.Path, *arguments: str, mutant: int = 0) -> subprocess.Co
 
 
 def digest_of(root: pathlib.Path) -> str:
-    """One word for all sources, instrumented, and all tests that run."""
+    """One word for all sources, instrumented."""
     total = hashlib.sha256()
-    for path in sorted([*(root / "src").rglob("*.sol"), *(root / "test").rglob("*.sol")]):
+    for path in sorted((root / "src").rglob("*.sol")):
         total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
 
 
-def known_verdicts(file: pathlib.Path | None, digest: str) -> dict[int, str | None]:
-    """What an earlier run over the same code found: a mutant's number, and the test that failed (or None)."""
+def known_verdicts(file: pathlib.Path | None, root: pathlib.Path) -> dict[int, str | None]:
+    """What an earlier run over the same sources found: a mutant's number, and the test that failed.
+
+    Survivors are not among them, nor those whose test is gone: these run again.
+    """
     if not file:
         return {}
+    digest = digest_of(root)
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     if not lines or lines[0] != digest:
         file.write_text(json.dumps(digest) + "\n")
         return {}
-    return dict(lines[1:])
+    tests = "".join(path.read_text() for path in (root / "test").rglob("*.sol"))
+    return {number: killer for number, killer in lines[1:] if killer and f"function {killer}(" in tests}
 
 
 def copy_project(root: pathlib.Path) -> None:
@@ -173,7 +178,7 @@ def main() -> int:
         root.parent.mkdir()
         copy_project(root)
         mutants = instrument(root)
-        known = known_verdicts(options.resume, digest_of(root))
+        known = known_verdicts(options.resume, root)
         wanted = [
             n for n, (file, _, *rest) in enumerate(mutants, 1) if options.only in " ".join([file, *rest])
         ]

@@ -74,8 +74,10 @@ contract AnchorAttacksTest is BridgeTest {
         BeefyAnchor.AuthoritySet memory a,
         BeefyAnchor.AuthoritySet memory b
     ) private {
-        vm.expectRevert(BeefyAnchor.BeefyAnchor_BadSetup.selector);
-        new BeefyAnchor(domain, ISuperchainConfig(address(config)), staleness, a, b);
+        refuseCreation(
+            bytes.concat(type(BeefyAnchor).creationCode, abi.encode(domain, address(config), staleness, a, b)),
+            BeefyAnchor.BeefyAnchor_BadSetup.selector
+        );
     }
 
     function test_attack_extraOrMissingProofBytes() public {

@@ -101,6 +101,16 @@ contract PortalAttacksTest is BridgeTest {
         portalHere.proveWithdrawalTransaction(w, 1, outputOf(number), withdrawalProof(0));
     }
 
+    function test_attack_gameOfAnotherType() public {
+        // The factory has one type of game. Should it ever have another, the registry says which one counts.
+        Types.WithdrawalTransaction memory w = plain();
+        (BeefyOutputGame game, uint256 number) = settle();
+        vm.mockCall(address(registry), abi.encodeCall(registry.isGameRespected, (game)), abi.encode(false));
+        refuseProof(
+            w, 0, outputOf(number), withdrawalProof(0), OptimismPortal.OptimismPortal_InvalidDisputeGame.selector
+        );
+    }
+
     function test_attack_extraOrMissingProofBytes() public {
         Types.WithdrawalTransaction memory w = plain();
         (, uint256 number) = settle();

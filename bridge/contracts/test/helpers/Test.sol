@@ -19,6 +19,22 @@ abstract contract Test {
         return vm.getBlockNumber();
     }
 
+    /// @dev Making a contract of `code` (creation code, arguments behind it) must fail for the reason given. `new` after
+    /// `expectRevert` would not do: forge makes a call of its own of it.
+    function refuseCreation(bytes memory code, bytes4 reason) internal {
+        address made;
+        bytes memory why;
+        assembly ("memory-safe") {
+            made := create(0, add(code, 0x20), mload(code))
+            why := mload(0x40)
+            mstore(why, returndatasize())
+            returndatacopy(add(why, 0x20), 0, returndatasize())
+            mstore(0x40, add(add(why, 0x20), and(add(returndatasize(), 31), not(31))))
+        }
+        assertEq(made, address(0), "must not come to be");
+        assertEq(bytes32(bytes4(why)), bytes32(reason), "reason");
+    }
+
     function assertTrue(bool condition, string memory what) internal pure {
         if (!condition) revert AssertionFailed(what, 0, 0);
     }

@@ -25,6 +25,7 @@ interface Vm {
     function etch(address who, bytes calldata code) external;
     function load(address who, bytes32 slot) external view returns (bytes32);
     function store(address who, bytes32 slot, bytes32 word) external;
+    function mockCall(address who, bytes calldata data, bytes calldata answer) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
