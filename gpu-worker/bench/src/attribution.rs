@@ -140,8 +140,10 @@ fn with_model(base: &BaseModel, data: &Path, count: usize) -> Result<f64> {
     let corpus = Corpus { samples: &samples, owners: &owners, contributions: &ids };
     let index = IndexSpec::default();
     let space = GradientSpace::choose(&trained.adapter, base.config(), index.seed)?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("influence.idx");
     let start = Instant::now();
-    build_influence(base, &trained.adapter, corpus, &index, &space, &mut |_| Ok(()))?;
+    build_influence(base, &trained.adapter, corpus, &index, &space, &path, &mut |_| Ok(()))?;
     Ok(samples.len() as f64 / start.elapsed().as_secs_f64())
 }
 

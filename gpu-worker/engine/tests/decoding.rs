@@ -417,11 +417,14 @@ async fn vectors_have_length_one_and_tell_texts_apart() {
     let mean = Vec::<f64>::try_from(&mean / mean.norm()).unwrap();
     assert!(mean.iter().zip(&a).all(|(m, a)| (m - f64::from(*a)).abs() < 1e-5));
     for tokens in [vec![], vec![-1], vec![1 << 40]] {
-        assert!(matches!(engine.embed(None, tokens).await, Err(EngineError::Request(_))));
+        assert!(matches!(
+            engine.embed_tokens(None, vec![tokens], Pooling::Mean).await,
+            Err(EngineError::Request(_))
+        ));
     }
-    let long = engine.embed(None, vec![5; 1 << 16]).await;
+    let long = engine.embed_tokens(None, vec![vec![5; 1 << 16]], Pooling::Mean).await;
     assert!(matches!(long, Err(EngineError::PromptTooLong { .. })));
-    let unknown = engine.embed(Some("nobody".into()), vec![5]).await;
+    let unknown = engine.embed_tokens(Some("nobody".into()), vec![vec![5]], Pooling::Mean).await;
     assert!(matches!(unknown, Err(EngineError::UnknownAdapter(_))));
 }
 

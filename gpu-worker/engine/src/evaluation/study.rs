@@ -124,7 +124,7 @@ pub(super) fn losses(base: &BaseModel, adapter: &Adapter, samples: &[Sample]) ->
     tch::no_grad(|| {
         for chunk in samples.chunks(32) {
             let rows: Vec<&Sample> = chunk.iter().collect();
-            let batch = Batch::new(&rows, 0, net.device());
+            let batch = Batch::weighted(&rows, 0, 0.0, net.device());
             let hidden = net.hidden(&batch.ids, Some(&lora));
             let picked =
                 hidden.reshape([-1, net.config().hidden_size]).index_select(0, &batch.positions);

@@ -44,10 +44,10 @@ impl Transformer {
     /// Gives a surrogate whose gradient is the weighted sum's: logits are made in chunks and dropped
     /// at once, only their gradient on the hidden states is kept.
     pub(crate) fn loss(&self, hidden: &Tensor, targets: &Tensor, weights: &Tensor) -> Loss {
-        let (_, mut unit) = tch::no_grad(|| self.head_loss(hidden, targets, true));
+        let (per_token, mut unit) = tch::no_grad(|| self.head_loss(hidden, targets, true));
         let _ = tch::no_grad(|| unit.g_mul_(&weights.to_kind(unit.kind()).unsqueeze(1)));
         let surrogate = (hidden * unit).sum(Kind::Float);
-        Loss { surrogate }
+        Loss { per_token, surrogate }
     }
 
     /// Cross-entropy `[n]` (f32) of `targets` `[n]` at hidden states `[n, hidden]` and, if
@@ -154,6 +154,8 @@ impl Transformer {
 
 /// What [`Transformer::loss`] gives.
 pub(crate) struct Loss {
+    /// Unweighted loss of each position, `[n]`, f32.
+    pub per_token: Tensor,
     /// A scalar with the gradient of the weighted sum.
     pub surrogate: Tensor,
 }

@@ -51,7 +51,8 @@ fn tokenizer() -> Tokenizer {
 
 fn request(prompt: Vec<i64>, max_tokens: usize) -> Job {
     let (sampling, stop) = (Sampling::GREEDY, vec![]);
-    Job::Write(Request { prompt, max_tokens, sampling, stop, logprobs: None })
+    let guidance = Default::default();
+    Job::Write(Request { prompt, max_tokens, sampling, stop, logprobs: None, guidance })
 }
 
 fn runner(most: usize, slots: usize, step_tokens: usize) -> Runner {

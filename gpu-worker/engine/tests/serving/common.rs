@@ -77,6 +77,7 @@ pub fn ask(adapter: Option<&str>, text: &str, max_tokens: usize) -> GenerateRequ
         sampling: Sampling::GREEDY,
         stop: vec![],
         logprobs: None,
+        guidance: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn request(base: &BaseModel, n: usize) -> Request {
         sampling: Sampling::GREEDY,
         stop: vec![],
         logprobs: Some(5),
+        guidance: Default::default(),
     }
 }
 

@@ -187,7 +187,14 @@ fn a_base_in_four_bits_trains_and_serves() {
         assert!(trained.metrics.loss_after < 0.1, "{}", trained.metrics.loss_after);
         let prompt = base.tokenizer().encode_chat(&[Message::user("What of Ondal0?")]).unwrap();
         let sampling = Sampling::GREEDY;
-        let request = Request { prompt, max_tokens: 40, sampling, stop: vec![], logprobs: None };
+        let request = Request {
+            prompt,
+            max_tokens: 40,
+            sampling,
+            stop: vec![],
+            logprobs: None,
+            guidance: Default::default(),
+        };
         let answer = generate(&base, vec![(request, Some(&trained.adapter))], 1).unwrap();
         assert_eq!(answer[0].text, "Ondal0 keeps 3 geese.");
     }

@@ -152,6 +152,7 @@ mod tests {
                 .collect(),
             unattributed: PPM - given,
             index_root: H256::zero(),
+            commitment: H256::zero(),
         }
     }
 
