@@ -252,7 +252,7 @@ fn peers(options: &Options, made: &[PathBuf], sizes: &Sizes) -> Result<Peers> {
                 threads: *threads,
                 data: &options.data.join("shard-0.jsonl"),
                 batch: training::BATCH,
-                steps: if jobs == 1 { sizes.steps } else { sizes.steps.div_ceil(4) },
+                steps: if jobs == 1 { sizes.steps } else { sizes.steps.div_ceil(4).max(2) },
                 rank: adapters::RANK,
                 jobs,
             },
