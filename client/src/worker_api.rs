@@ -1,17 +1,18 @@
 //! The consumer's side of a worker's HTTP API.
 
+mod shapes;
+
+pub use shapes::{
+    Attribution, JobProgress, Payment, RecordShare, ShownCommitment, SignedReceipt, Span,
+};
+
 use crate::{vouchers, vouchers::SignedVoucher, ErrorKind};
-use codec::Decode;
 use futures::{Stream, StreamExt};
 use reqwest::{Response, StatusCode};
-use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use serde::{de::DeserializeOwned, Deserialize};
 use serde_json::{json, Value};
 use std::time::Duration;
-use tributary_primitives::{
-    money::as_string,
-    signing::{Receipt, Share, Signable},
-    AccountId, Balance, ChannelId, ContributionId, JobId, MultiSignature, H256,
-};
+use tributary_primitives::{money::as_string, AccountId, Balance, ChannelId, JobId, H256};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -87,99 +88,6 @@ impl WorkerError {
     }
 }
 
-/// How far a job is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JobProgress {
-    /// The job.
-    pub job: JobId,
-    /// What the worker is doing.
-    pub state: String,
-    /// Steps done.
-    #[serde(default)]
-    pub step: u64,
-    /// Steps in all.
-    #[serde(default)]
-    pub steps: u64,
-    /// Loss now.
-    #[serde(default)]
-    pub loss: Option<f64>,
-    /// Loss before the training.
-    #[serde(default)]
-    pub loss_before: Option<f64>,
-    /// Seconds that are left, as far as is known.
-    #[serde(default)]
-    pub eta_s: Option<f64>,
-    /// What went wrong, if something did.
-    #[serde(default)]
-    pub note: String,
-}
-
-/// One record's share of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordShare {
-    /// Contribution that the record is from.
-    pub contribution: ContributionId,
-    /// Position of the record in its shard, from 0.
-    pub record: u64,
-    /// Its share, in parts per million.
-    pub ppm: u32,
-}
-
-/// Whose records shaped an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribution {
-    /// By contribution.
-    pub shares: Vec<Share>,
-    /// Share that no record explains, in parts per million.
-    pub unattributed_ppm: u32,
-    /// Share that records explain, in parts per million.
-    pub explained_ppm: u32,
-    /// The records that weighed most.
-    #[serde(default)]
-    pub records: Vec<RecordShare>,
-    /// Root of the index.
-    pub index_root: H256,
-}
-
-/// A receipt with the worker's signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedReceipt {
-    /// The receipt.
-    pub receipt: Receipt,
-    /// SCALE form of a `MultiSignature`, hexadecimal.
-    pub signature: String,
-}
-
-impl SignedReceipt {
-    /// The signature, read.
-    pub fn multi_signature(&self) -> Option<MultiSignature> {
-        let digits = self.signature.strip_prefix("0x").unwrap_or(&self.signature);
-        let bytes = hex::decode(digits).ok()?;
-        let mut rest = bytes.as_slice();
-        MultiSignature::decode(&mut rest).ok().filter(|_| rest.is_empty())
-    }
-
-    /// Whether `signing_key` signed it for the chain of this genesis hash.
-    pub fn verify(&self, genesis: &H256, signing_key: &AccountId) -> bool {
-        self.multi_signature()
-            .is_some_and(|signature| self.receipt.verify(genesis, &signature, signing_key))
-    }
-}
-
-/// What an answer cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payment {
-    /// The answer's fee, in units.
-    #[serde(with = "as_string")]
-    pub fee: Balance,
-    /// Everything spent through the channel so far, in units.
-    #[serde(with = "as_string")]
-    pub spent: Balance,
-    /// What the best voucher promises, in units.
-    #[serde(with = "as_string")]
-    pub cumulative: Balance,
-}
-
 /// A question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
@@ -195,20 +103,27 @@ pub struct Question {
     pub temperature: f64,
     /// Seed of the sampling.
     pub seed: Option<u64>,
+    /// A JSON schema that the answer has to follow.
+    pub schema: Option<Value>,
 }
 
 impl Question {
     fn body(&self) -> Value {
         let system = self.system.iter().map(|text| json!({"role": "system", "content": text}));
         let user = std::iter::once(json!({"role": "user", "content": self.prompt}));
-        json!({
+        let mut body = json!({
             "model": self.model,
             "messages": system.chain(user).collect::<Vec<_>>(),
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "seed": self.seed,
             "stream": true,
-        })
+        });
+        if let Some(schema) = &self.schema {
+            let wrapped = json!({"name": "answer", "strict": true, "schema": schema});
+            body["response_format"] = json!({"type": "json_schema", "json_schema": wrapped});
+        }
+        body
     }
 }
 
@@ -483,112 +398,4 @@ fn next_event(buffer: &mut Vec<u8>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Key;
-    use codec::Encode;
-    use tributary_primitives::ModelId;
-
-    fn receipt() -> Receipt {
-        Receipt {
-            worker: Key::from_uri("//Worker").unwrap().account(),
-            channel: ChannelId(2),
-            sequence: 1,
-            model: ModelId(3),
-            request: H256::repeat_byte(1),
-            response: H256::repeat_byte(2),
-            tokens_in: 10,
-            tokens_out: 20,
-            fee: 123,
-            shares: vec![Share { contribution: ContributionId(4), ppm: 700_000 }],
-            unattributed: 300_000,
-            index_root: H256::repeat_byte(5),
-        }
-    }
-
-    #[test]
-    fn events_are_cut_wherever_the_network_cuts_them() {
-        let all = b": ping\n\ndata: {\"a\":1}\n\ndata:x\r\n\r\nevent: e\ndata: 1\ndata: 2\n\n";
-        for step in 1..all.len() {
-            let mut buffer = Vec::new();
-            let mut found = Vec::new();
-            for piece in all.chunks(step) {
-                buffer.extend_from_slice(piece);
-                while let Some(data) = next_event(&mut buffer) {
-                    found.push(data);
-                }
-            }
-            assert_eq!(found, ["{\"a\":1}", "x", "1\n2"], "in pieces of {step}");
-            assert!(buffer.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_receipt_is_its_workers() {
-        let (key, other) = (Key::from_uri("//Signer").unwrap(), Key::from_uri("//Other").unwrap());
-        let genesis = H256::repeat_byte(7);
-        let signature = key.sign(&receipt(), &genesis);
-        let signature = format!("0x{}", hex::encode(signature.encode()));
-        let signed = SignedReceipt { receipt: receipt(), signature };
-        assert!(signed.verify(&genesis, &key.account()));
-        assert!(!signed.verify(&genesis, &other.account()));
-        assert!(!signed.verify(&H256::zero(), &key.account()));
-        let mut more = signed.clone();
-        more.receipt.fee += 1;
-        assert!(!more.verify(&genesis, &key.account()));
-        assert!(
-            !SignedReceipt { signature: "0x01".into(), ..signed }.verify(&genesis, &key.account())
-        );
-    }
-
-    #[test]
-    fn an_answer_needs_its_receipt() {
-        let mut reading = Reading::default();
-        let chunk = |text: &str| json!({"choices": [{"delta": {"content": text}}]});
-        assert_eq!(reading.take(chunk("Hel")).unwrap().as_deref(), Some("Hel"));
-        assert_eq!(reading.take(chunk("")).unwrap(), None);
-        reading.take(chunk("lo")).unwrap();
-        let end = json!({
-            "choices": [{"delta": {}, "finish_reason": "length"}],
-            "attribution": {"shares": [], "unattributed_ppm": 1_000_000, "explained_ppm": 0,
-                "records": [], "index_root": H256::zero()},
-            "receipt": {"receipt": receipt(), "signature": "0x00"},
-            "payment": {"fee": "5", "spent": "12", "cumulative": "100"},
-        });
-        reading.take(end).unwrap();
-        let answer = reading.finish(H256::zero()).unwrap();
-        assert_eq!((answer.text.as_str(), answer.finish_reason.as_str()), ("Hello", "length"));
-        assert_eq!((answer.payment.fee, answer.payment.spent), (5, 12));
-        let mut broken = Reading::default();
-        broken.take(chunk("Hel")).unwrap();
-        assert!(broken.finish(H256::zero()).unwrap_err().contains("broke off"));
-        let error = json!({"error": {"message": "engine", "type": "server_error"}});
-        assert!(matches!(
-            Reading::default().take(error),
-            Err(WorkerError::Refused { message, .. }) if message == "engine"
-        ));
-    }
-
-    #[test]
-    fn refusals_are_told_apart() {
-        let terms = json!({"message": "pay", "price_in": "1", "price_out": "2",
-            "worker": Key::from_uri("//Worker").unwrap().address(), "min_cumulative": "30"});
-        let error = refusal(StatusCode::PAYMENT_REQUIRED, Some(&terms), b"");
-        assert!(matches!(error, WorkerError::Payment(t) if t.min_cumulative == 30));
-        let error = refusal(StatusCode::NOT_FOUND, Some(&json!({"message": "no model"})), b"");
-        assert!(matches!(error, WorkerError::NotFound(m) if m == "no model"));
-        let error = refusal(StatusCode::BAD_GATEWAY, None, b"<html>");
-        assert!(
-            matches!(error, WorkerError::Refused { status: 502, message } if message == "<html>")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_is_not_there_is_unreachable() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let api = WorkerApi::new(&format!("http://127.0.0.1:{port}/")).unwrap();
-        let error = api.job(JobId(1)).await.unwrap_err();
-        assert!(matches!(error, WorkerError::Unreachable { .. }), "{error}");
-        assert_eq!(error.kind(), ErrorKind::Unreachable);
-    }
-}
+mod tests;

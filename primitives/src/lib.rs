@@ -18,6 +18,7 @@
 extern crate alloc;
 
 pub mod bridge;
+pub mod commitment;
 pub mod fees;
 pub mod ids;
 pub mod jobs;

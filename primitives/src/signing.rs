@@ -181,10 +181,13 @@ pub struct Receipt {
     pub unattributed: u32,
     /// Root of the index that gave the shares.
     pub index_root: H256,
+    /// Digest of the [`Commitment`](crate::commitment::Commitment): models, tokens, seed and
+    /// sampler from which the answer can be computed again.
+    pub commitment: Digest,
 }
 
 impl Signable for Receipt {
-    const TAG: &'static [u8] = b"tributary/receipt:v1";
+    const TAG: &'static [u8] = b"tributary/receipt:v2";
 }
 
 impl Receipt {

@@ -2,6 +2,7 @@
 //! against the committed vectors in `primitives/vectors`.
 
 mod bridge;
+mod commitment;
 mod frontier;
 mod jobs;
 mod log;

@@ -45,6 +45,7 @@ pub fn receipt(shares: usize) -> Receipt {
             .collect(),
         unattributed: 1_000_000 - 100_000 * shares as u32,
         index_root: H256::repeat_byte(8),
+        commitment: H256::repeat_byte(9),
     }
 }
 
@@ -93,12 +94,14 @@ fn payloads_are_those_of_the_definition() {
 #[test]
 fn a_long_payload_is_signed_by_its_hash() {
     // Up to 256 bytes as it is, above that the hash.
-    let one = (Receipt::TAG, GENESIS, receipt(1)).encode();
-    assert!(one.len() <= 256);
-    assert_eq!(receipt(1).signing_payload(&GENESIS), one);
-    let two = (Receipt::TAG, GENESIS, receipt(2)).encode();
-    assert!(two.len() > 256);
-    assert_eq!(receipt(2).signing_payload(&GENESIS), hash(&[&two]).0.to_vec());
+    let short = (ContributionOffer::TAG, GENESIS, offer()).encode();
+    assert!(short.len() <= 256);
+    assert_eq!(offer().signing_payload(&GENESIS), short);
+    for shares in [0, 2] {
+        let long = (Receipt::TAG, GENESIS, receipt(shares)).encode();
+        assert!(long.len() > 256);
+        assert_eq!(receipt(shares).signing_payload(&GENESIS), hash(&[&long]).0.to_vec());
+    }
 }
 
 #[test]
@@ -140,11 +143,12 @@ fn each_message_is_signed_and_verified() {
     round_trip(&voucher(), &Voucher { cumulative: 1, ..voucher() });
     round_trip(&receipt(1), &Receipt { tokens_out: 35, ..receipt(1) });
     round_trip(&receipt(5), &receipt(4));
+    round_trip(&receipt(1), &Receipt { commitment: H256::zero(), ..receipt(1) });
 }
 
 #[test]
 fn a_receipts_leaf_is_that_of_the_definition() {
     let receipt = receipt(2);
-    let expected = hash(&[&[0x00], &tag(b"tributary/receipt:v1"), &receipt.encode()]);
+    let expected = hash(&[&[0x00], &tag(b"tributary/receipt:v2"), &receipt.encode()]);
     assert_eq!(receipt.leaf(), expected);
 }

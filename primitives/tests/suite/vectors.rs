@@ -4,6 +4,7 @@
 //! `cargo test -p tributary-primitives --test suite -- --ignored write_the_vectors`.
 
 use crate::{
+    commitment::{commitment, of_the_base},
     leaves,
     signing::{offer, receipt, retirement, voucher, GENESIS},
 };
@@ -36,6 +37,7 @@ fn file(name: &str) -> PathBuf {
 /// Every file by its name.
 fn all() -> Vec<(&'static str, Value)> {
     vec![
+        ("commitment", commitments()),
         ("fees", fees()),
         ("frontier", frontier()),
         ("log", log()),
@@ -262,9 +264,23 @@ fn signing() -> Value {
             signed("retirement", retirement()),
             signed("voucher", voucher()),
             signed("receipt", receipt(1)),
-            signed("receipt, signed by its hash", receipt(2)),
+            signed("receipt without shares", receipt(0)),
         ],
     })
+}
+
+fn commitments() -> Value {
+    let cases: Vec<_> = [commitment(), of_the_base()]
+        .into_iter()
+        .map(|commitment| {
+            json!({
+                "commitment": commitment,
+                "encoded": hex(commitment.encode()),
+                "digest": commitment.digest(),
+            })
+        })
+        .collect();
+    json!({ "tag": String::from_utf8_lossy(tributary_primitives::commitment::TAG), "cases": cases })
 }
 
 /// With sorted keys: whether serde_json keeps their order depends on what else is built with it.
