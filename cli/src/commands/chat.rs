@@ -9,7 +9,11 @@ use crate::{
 };
 use clap::Args;
 use serde_json::{json, Value};
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
 use tributary_client::{
     channels::OpenChannel,
     keys::address,
@@ -48,6 +52,9 @@ pub struct ChatArgs {
     /// Seed of the sampling
     #[arg(long)]
     seed: Option<u64>,
+    /// File with a JSON schema that the answer has to follow
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
     /// Worker to ask [default: one that serves the model]
     #[arg(long, value_name = "ACCOUNT")]
     worker: Option<String>,
@@ -57,6 +64,21 @@ pub struct ChatArgs {
     /// What is put into a new channel, in OPEN [default: enough for some fifty questions]
     #[arg(long, value_parser = amount)]
     deposit: Option<Balance>,
+}
+
+/// A schema that an answer has to follow.
+fn read_schema(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            CliError::NotFound(format!("there is no file {}", path.display()))
+        }
+        _ => CliError::Failed(format!("cannot read {}: {error}", path.display())),
+    })?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(schema)) => Ok(Value::Object(schema)),
+        Ok(_) => Err(CliError::Usage(format!("{} is no JSON schema", path.display()))),
+        Err(error) => Err(CliError::Usage(format!("{} is not JSON: {error}", path.display()))),
+    }
 }
 
 /// The most that a question can cost: a token has at least one byte.
@@ -202,6 +224,7 @@ async fn ask(
 
 /// Runs `tributary chat`.
 pub async fn run(args: ChatArgs, context: &Context) -> Result<Report> {
+    let schema = args.schema.as_deref().map(read_schema).transpose()?;
     let key = context.key()?;
     let chain = context.chain().await?;
     let view = model(&chain, &args.model).await?;
@@ -222,6 +245,7 @@ pub async fn run(args: ChatArgs, context: &Context) -> Result<Report> {
         max_tokens: args.max_tokens,
         temperature: args.temperature,
         seed: args.seed,
+        schema,
     };
     let answer = ask(&api, &question, &mut channel, &key, cost, context).await?;
     channel.set_spent(answer.payment.spent)?;
@@ -284,6 +308,7 @@ fn check(
         && receipt.model == view.id
         && receipt.request == answer.request
         && receipt.response == digest_of(answer.text.as_bytes())
+        && answer.attribution.commitment.as_ref().is_none_or(|c| c.digest == receipt.commitment)
         && receipt.fee == answer.payment.fee;
     if speaks && answer.receipt.verify(&chain.genesis(), &to.signing_key) {
         return Ok("signed by the worker");

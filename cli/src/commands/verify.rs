@@ -94,6 +94,7 @@ async fn receipt(value: Value, context: &Context) -> Result<Report> {
         ("fee", open(receipt.fee)),
         ("shares", shares.join(", ")),
         ("commons", percent(receipt.unattributed)),
+        ("commitment", format!("{:?}", receipt.commitment)),
     ]);
     Report::new(&json!({ "valid": true, "receipt": receipt }), text)
 }

@@ -199,5 +199,6 @@ fn question(prompt: &str) -> Question {
         max_tokens: 80,
         temperature: 0.0,
         seed: None,
+        schema: None,
     }
 }

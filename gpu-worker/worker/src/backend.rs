@@ -3,11 +3,12 @@
 use crate::error::{Result, WorkerError};
 use async_trait::async_trait;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tributary_primitives::{
     signing::Share,
     views::{ListingView, ModelView},
-    ContributionId, ModelId, H256,
+    ContributionId, Digest, ModelId, H256,
 };
 
 /// A model that can be asked: on chain, listed, on a base that this worker holds.
@@ -39,6 +40,15 @@ pub enum Prompt {
     Text(String),
 }
 
+/// What an answer has to look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    /// Any JSON object.
+    JsonObject,
+    /// A JSON value that a schema accepts.
+    JsonSchema(Value),
+}
+
 /// How an answer is generated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generate {
@@ -47,22 +57,55 @@ pub struct Generate {
     /// Tokens of the answer at most.
     pub max_tokens: u32,
     /// 0 is greedy.
-    pub temperature: f64,
+    pub temperature: f32,
     /// Share of the probability that is sampled from, above 0 and at most 1.
-    pub top_p: f64,
-    /// Seed of the sampling.
+    pub top_p: f32,
+    /// Number of likeliest tokens that are sampled from; 0 sets no limit.
+    pub top_k: u32,
+    /// Least probability that is sampled from, as a share of the likeliest token's.
+    pub min_p: f32,
+    /// Taken from a token's logit for each time that it stands in the answer.
+    pub frequency_penalty: f32,
+    /// Taken from a token's logit once it stands in the answer.
+    pub presence_penalty: f32,
+    /// Added to the logits of these tokens; sorted by token, each at most once.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Seed of the sampling; the worker draws one when nobody asks for one.
     pub seed: Option<u64>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// How many of the likeliest tokens to name beside each token; none are named without it.
+    pub logprobs: Option<u32>,
+    /// What the answer has to look like.
+    pub format: Option<Format>,
 }
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The model or a stop text ended it.
+    /// The model or a stop text ended it, or it is all that its format allows.
     Stop,
-    /// It has as many tokens as were asked for.
+    /// It has as many tokens as were asked for, or following its format any further would take
+    /// more work than an answer may cause.
     Length,
+}
+
+/// A token and how likely it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Likelihood {
+    /// The bytes that it adds to the text, or the name of a special token.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability, by the model alone.
+    pub logprob: f32,
+}
+
+/// How likely a token of an answer was, and what stood beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token itself.
+    pub chosen: Likelihood,
+    /// The likeliest tokens at its place, likeliest first.
+    pub top: Vec<Likelihood>,
 }
 
 /// What comes back while an answer is generated.
@@ -74,6 +117,8 @@ pub enum Event {
         id: i64,
         /// Its text.
         text: String,
+        /// How likely it was, if that was asked and the token is not the closing one.
+        logprobs: Option<TokenLogprobs>,
     },
     /// The answer is complete.
     Done {
@@ -99,6 +144,19 @@ pub struct RecordShare {
     pub ppm: u32,
 }
 
+/// A stretch of an answer that stands word for word in training records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// First token of the answer in it, from 0, and the one after its last.
+    pub tokens: [u32; 2],
+    /// First character of the answer's text in it, from 0, and the one after its last.
+    pub characters: [u32; 2],
+    /// How often it stands in the records.
+    pub occurrences: u64,
+    /// Contributions whose records have it.
+    pub contributions: Vec<ContributionId>,
+}
+
 /// Whose records shaped an answer. Shares and the unattributed part add up to 1,000,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribution {
@@ -108,6 +166,8 @@ pub struct Attribution {
     pub unattributed_ppm: u32,
     /// The records that weigh most.
     pub records: Vec<RecordShare>,
+    /// What stands word for word in training records, when the model has an index of that.
+    pub spans: Option<Vec<Span>>,
     /// Root of the index that gave the shares.
     pub index_root: H256,
 }
@@ -119,6 +179,7 @@ impl Attribution {
             shares: Vec::new(),
             unattributed_ppm: tributary_primitives::money::PPM,
             records: Vec::new(),
+            spans: None,
             index_root: H256::zero(),
         }
     }
@@ -148,6 +209,51 @@ pub struct Health {
     pub adapters: usize,
 }
 
+/// What fits into a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Tokens of prompt and answer together.
+    pub context: u32,
+    /// Tokens of the vocabulary; their ids are below it.
+    pub vocabulary: u32,
+}
+
+/// What an answer is computed with, apart from the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Digest of the base model's manifest.
+    pub base: Digest,
+    /// sha2-256 of its `tokenizer.json`.
+    pub tokenizer: Digest,
+    /// Version of the sampler.
+    pub sampler: u32,
+    /// Version of the engine.
+    pub engine: String,
+}
+
+impl Identity {
+    /// OpenAI's `system_fingerprint`: as long as it stays the same, so do answers with a seed.
+    pub fn fingerprint(&self) -> String {
+        let base = hex::encode(self.base.as_bytes().iter().take(6).copied().collect::<Vec<_>>());
+        format!("fp_{}_s{}_{base}", self.engine, self.sampler)
+    }
+}
+
+/// How busy an engine is, and where its adapters are. What an engine does not tell is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Load {
+    /// Answers that wait for a place.
+    pub waiting: u64,
+    /// Answers that run.
+    pub running: u64,
+    /// Adapters where the model computes.
+    pub adapters_device: u64,
+    /// Adapters in the host's memory.
+    pub adapters_host: u64,
+    /// Adapters on disk.
+    pub adapters_disk: u64,
+}
+
 /// An engine behind the API.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -155,12 +261,23 @@ pub trait Backend: Send + Sync {
     fn bases(&self) -> Vec<ModelId>;
     /// Whether it can answer now.
     fn health(&self) -> Health;
-    /// Tokens of prompt and answer that fit into the model together.
-    fn context(&self, model: &Served) -> Result<u32>;
-    /// Tokens of a prompt. Needs the base model alone: nobody has paid yet.
-    async fn count(&self, model: &Served, prompt: &Prompt) -> Result<u32>;
+    /// What fits into a model.
+    fn limits(&self, model: &Served) -> Result<ModelLimits>;
+    /// What its answers are computed with.
+    fn identity(&self, model: &Served) -> Result<Identity>;
+    /// How busy it is.
+    fn load(&self) -> Load {
+        Load::default()
+    }
+    /// The tokens of a prompt. Needs the base model alone: nobody has paid yet.
+    async fn read(&self, model: &Served, prompt: &Prompt) -> Result<Vec<u32>>;
+    /// Whether answers can have this format; errors name what is wrong with it. What it takes to
+    /// find out is remembered for the answer.
+    async fn check_format(&self, model: &Served, format: &Format) -> Result<()>;
     /// Starts an answer, after fetching the adapter if need be. Dropping the receiver ends it.
     async fn schedule(&self, model: &Served, request: Generate) -> Result<mpsc::Receiver<Event>>;
+    /// Texts, given as tokens, as vectors of length 1.
+    async fn embed(&self, model: &Served, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>>;
     /// Whose records shaped an answer.
     async fn attribute(
         &self,

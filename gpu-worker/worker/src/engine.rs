@@ -1,35 +1,27 @@
 //! The real engine behind [`Backend`]: one for each base model that is held.
 
+mod answers;
+
 use crate::{
-    backend::{
-        Attribution, Backend, Ended, Event, Generate, Health, Message, Prompt, RecordShare, Served,
-    },
+    backend::{Identity, Served},
     catalog::MarketChain,
     error::{Result, WorkerError},
     live::store_fault,
 };
-use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 use tributary_attribution::Index;
-use tributary_client::store::{FolderKind, Store};
-use tributary_engine::{
-    AttributeRequest, Engine, EngineError, EngineOptions, FinishReason, GenerateRequest, Sampling,
-    INDEX_FILE,
-};
+use tributary_client::store::{digest_of, FolderKind, Store};
+use tributary_engine::{Engine, EngineError, EngineOptions, INDEX_FILE, SAMPLER_VERSION};
 use tributary_primitives::{
-    signing::Share,
     views::{ModelKind, ModelView},
     ContributionId, Digest, ModelId, H256,
 };
 
-/// Records that an attribution names.
-const TOP_RECORDS: usize = 8;
 /// Largest index that is fetched.
 const INDEX_MAX: u64 = 4 << 30;
 
@@ -38,6 +30,7 @@ struct Base {
     engine: Engine,
     folder: PathBuf,
     content: Digest,
+    tokenizer: Digest,
     /// Its id, once it is found on chain.
     id: Option<ModelId>,
 }
@@ -75,7 +68,11 @@ pub(crate) fn engine_fault(error: EngineError) -> WorkerError {
         EngineError::Template { .. } => {
             WorkerError::BadRequest { message: error.to_string(), param: Some("messages".into()) }
         }
-        EngineError::Overloaded => WorkerError::Overloaded { slots: 0 },
+        EngineError::Schema(_) => WorkerError::BadRequest {
+            message: error.to_string(),
+            param: Some("response_format".into()),
+        },
+        EngineError::Overloaded => WorkerError::EngineBusy,
         other => WorkerError::Engine(other.to_string()),
     }
 }
@@ -103,12 +100,16 @@ impl Engines {
     pub async fn add_base(&self, folder: &Path, options: EngineOptions) -> Result<Digest> {
         let content =
             self.store.put_folder(FolderKind::Model, folder).await.map_err(store_fault)?;
+        let tokenizer = tokio::fs::read(folder.join("tokenizer.json"))
+            .await
+            .map_err(WorkerError::io(format!("reading the tokenizer of {}", folder.display())))?;
+        let tokenizer = digest_of(&tokenizer);
         let engine = tokio::task::spawn_blocking(move || Engine::start(options))
             .await
             .map_err(|e| WorkerError::Internal(e.to_string()))?
             .map_err(|e| WorkerError::Config(format!("base model {}: {e}", folder.display())))?;
         let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
-        bases.push(Base { engine, folder: folder.to_owned(), content, id: None });
+        bases.push(Base { engine, folder: folder.to_owned(), content, tokenizer, id: None });
         Ok(content)
     }
 
@@ -160,13 +161,23 @@ impl Engines {
         bases.iter().filter_map(|base| base.id).collect()
     }
 
-    pub(crate) fn engine(&self, id: ModelId) -> Result<Engine> {
+    fn with_base<T>(&self, id: ModelId, read: impl FnOnce(&Base) -> T) -> Result<T> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        bases
-            .iter()
-            .find(|base| base.id == Some(id))
-            .map(|base| base.engine.clone())
-            .ok_or_else(|| WorkerError::UnknownModel(id.to_string()))
+        let base = bases.iter().find(|base| base.id == Some(id));
+        base.map(read).ok_or_else(|| WorkerError::UnknownModel(id.to_string()))
+    }
+
+    pub(crate) fn engine(&self, id: ModelId) -> Result<Engine> {
+        self.with_base(id, |base| base.engine.clone())
+    }
+
+    fn identity_of(&self, id: ModelId) -> Result<Identity> {
+        self.with_base(id, |base| Identity {
+            base: base.content,
+            tokenizer: base.tokenizer,
+            sampler: SAMPLER_VERSION,
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+        })
     }
 
     /// Name of the adapter in the engine; `None` for a base model, which needs none.
@@ -257,8 +268,13 @@ impl Engines {
 
 /// An id in the index: the 64-bit id, little-endian, and zeros.
 pub(crate) fn index_id(id: ContributionId) -> [u8; 32] {
+    index_bytes(id.0)
+}
+
+/// A contribution's number as an index names it.
+pub fn index_bytes(id: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&id.0.to_le_bytes());
+    bytes[..8].copy_from_slice(&id.to_le_bytes());
     bytes
 }
 
@@ -283,155 +299,6 @@ fn owners(index: &Index) -> std::result::Result<Vec<(ContributionId, u32)>, Stri
     numbered
         .map(|(id, number)| Ok((contribution_id(id)?, first.get(&number).copied().unwrap_or(0))))
         .collect()
-}
-
-fn engine_prompt(prompt: &Prompt) -> tributary_engine::Prompt {
-    let turn = |m: &Message| tributary_engine::Message {
-        role: m.role.clone(),
-        content: m.content.clone(),
-    };
-    match prompt {
-        Prompt::Chat(messages) => {
-            tributary_engine::Prompt::Chat(messages.iter().map(turn).collect())
-        }
-        Prompt::Text(text) => tributary_engine::Prompt::Text(text.clone()),
-    }
-}
-
-#[async_trait]
-impl Backend for Engines {
-    fn bases(&self) -> Vec<ModelId> {
-        self.named()
-    }
-
-    fn health(&self) -> Health {
-        let bases = self.named().len();
-        let adapters = lock(&self.loaded).values().map(HashMap::len).sum();
-        Health { ready: bases > 0, bases, adapters }
-    }
-
-    fn context(&self, model: &Served) -> Result<u32> {
-        Ok(u32::try_from(self.engine(model.base)?.info().capacity).unwrap_or(u32::MAX))
-    }
-
-    async fn count(&self, model: &Served, prompt: &Prompt) -> Result<u32> {
-        let engine = self.engine(model.base)?;
-        let prompt = engine_prompt(prompt);
-        let tokens = tokio::task::spawn_blocking(move || engine.count_tokens(&prompt))
-            .await
-            .map_err(|e| WorkerError::Internal(e.to_string()))?
-            .map_err(engine_fault)?;
-        Ok(u32::try_from(tokens).unwrap_or(u32::MAX))
-    }
-
-    async fn schedule(&self, model: &Served, request: Generate) -> Result<mpsc::Receiver<Event>> {
-        let engine = self.engine(model.base)?;
-        let adapter = self.adapter(model, &engine).await?;
-        let mut events = engine
-            .generate(GenerateRequest {
-                adapter,
-                prompt: engine_prompt(&request.prompt),
-                max_tokens: request.max_tokens as usize,
-                sampling: Sampling {
-                    temperature: request.temperature as f32,
-                    top_p: request.top_p as f32,
-                    top_k: 0,
-                    seed: request.seed.unwrap_or_else(crate::http::answer::now_ms),
-                },
-                stop: request.stop,
-                logprobs: None,
-            })
-            .map_err(engine_fault)?;
-        let (send, receive) = mpsc::channel(64);
-        tokio::spawn(async move {
-            use tributary_engine::Event as Theirs;
-            loop {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    // Nobody listens any more: dropping the engine's receiver ends the answer.
-                    () = send.closed() => return,
-                };
-                let event = match event {
-                    Some(Theirs::Token { id, text, .. }) => Event::Token { id, text },
-                    Some(Theirs::Done(done)) => Event::Done {
-                        ended: match done.reason {
-                            FinishReason::Stop => Ended::Stop,
-                            FinishReason::Length => Ended::Length,
-                        },
-                        tokens: done.answer_tokens,
-                        text: done.text,
-                    },
-                    Some(Theirs::Failed(error)) => Event::Failed(engine_fault(error)),
-                    None => return,
-                };
-                if send.send(event).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(receive)
-    }
-
-    async fn attribute(
-        &self,
-        model: &Served,
-        prompt: &Prompt,
-        answer: &[i64],
-    ) -> Result<Attribution> {
-        let engine = self.engine(model.base)?;
-        for last in [false, true] {
-            // It may have been unloaded since it answered; then it is loaded once more.
-            let Some(adapter) = self.adapter(model, &engine).await? else {
-                return Ok(Attribution::none());
-            };
-            let request = AttributeRequest {
-                adapter,
-                prompt: engine_prompt(prompt),
-                answer_tokens: answer.to_vec(),
-                top: TOP_RECORDS,
-            };
-            let (found, owners) = (engine.attribute(request).await, self.owners_of(model));
-            match (found, owners) {
-                (Ok(found), Some(owners)) => {
-                    return attribution(&found.attribution, &owners, model.model.index_root)
-                }
-                (Err(EngineError::UnknownAdapter(_)), _) | (Ok(_), None) if !last => {}
-                (Err(error), _) => return Err(engine_fault(error)),
-                (Ok(_), None) => break,
-            }
-        }
-        Err(WorkerError::Engine("the adapter was unloaded while its answer was attributed".into()))
-    }
-}
-
-fn attribution(
-    found: &tributary_attribution::Attribution,
-    owners: &[(ContributionId, u32)],
-    index_root: H256,
-) -> Result<Attribution> {
-    let shares = found
-        .shares
-        .iter()
-        .filter(|(_, ppm)| *ppm > 0)
-        .map(|(id, ppm)| {
-            let contribution = contribution_id(id).map_err(WorkerError::Engine)?;
-            Ok(Share { contribution, ppm: *ppm })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let records = found
-        .records
-        .iter()
-        .filter(|record| record.ppm > 0)
-        .filter_map(|record| {
-            let (contribution, first) = owners.get(record.contribution as usize)?;
-            Some(RecordShare {
-                contribution: *contribution,
-                record: record.row.saturating_sub(*first),
-                ppm: u32::try_from(record.ppm).unwrap_or(u32::MAX),
-            })
-        })
-        .collect();
-    Ok(Attribution { shares, unattributed_ppm: found.unattributed_ppm, records, index_root })
 }
 
 #[cfg(test)]

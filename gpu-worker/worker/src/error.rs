@@ -55,6 +55,9 @@ pub enum WorkerError {
         /// Answers given at the same time.
         slots: usize,
     },
+    /// The engine's queue is full.
+    #[error("the engine has more to do than it can queue; try again in a moment")]
+    EngineBusy,
     /// The worker is going down.
     #[error("the worker is shutting down; ask another worker or try again later")]
     ShuttingDown,
@@ -246,10 +249,13 @@ impl WorkerError {
             Self::UnknownModel(_) | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::NotListed(_) => StatusCode::FORBIDDEN,
             Self::Payment(_) => StatusCode::PAYMENT_REQUIRED,
-            Self::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::ShuttingDown | Self::NodeUnreachable(_) | Self::StoreUnreachable(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overloaded { .. } | Self::EngineBusy => StatusCode::TOO_MANY_REQUESTS,
+            // A full disk may be emptied, and another worker has a disk of its own.
+            Self::ShuttingDown
+            | Self::NodeUnreachable(_)
+            | Self::StoreUnreachable(_)
+            | Self::Journal(_)
+            | Self::Io { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::BlobMissing(_) | Self::BadBlob { .. } => StatusCode::BAD_GATEWAY,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -259,7 +265,7 @@ impl WorkerError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Payment(_) => "payment_required",
-            Self::Overloaded { .. } => "rate_limit_error",
+            Self::Overloaded { .. } | Self::EngineBusy => "rate_limit_error",
             _ if self.status().is_client_error() => "invalid_request_error",
             _ => "server_error",
         }
@@ -275,7 +281,7 @@ impl WorkerError {
             Self::NotListed(_) => "model_not_listed",
             Self::NotFound(_) => "not_found",
             Self::Payment(payment) => payment.fault.code(),
-            Self::Overloaded { .. } => "overloaded",
+            Self::Overloaded { .. } | Self::EngineBusy => "overloaded",
             Self::ShuttingDown => "shutting_down",
             Self::NodeUnreachable(_) => "node_unreachable",
             Self::Refused { .. } => "chain_refused",
@@ -304,6 +310,7 @@ impl WorkerError {
                 | Self::StoreUnreachable(_)
                 | Self::BlobMissing(_)
                 | Self::Overloaded { .. }
+                | Self::EngineBusy
                 | Self::Journal(_)
                 | Self::Io { .. }
         )

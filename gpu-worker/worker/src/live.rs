@@ -65,6 +65,9 @@ pub fn store_fault(error: StoreError) -> WorkerError {
         StoreError::WrongDigest { digest, .. }
         | StoreError::TooLarge { digest, .. }
         | StoreError::BadManifest { digest, .. } => WorkerError::BadBlob { digest, reason },
+        StoreError::Io { path, source } => {
+            WorkerError::Io { what: format!("keeping a blob in {}", path.display()), source }
+        }
         other if other.kind() == ErrorKind::Usage => WorkerError::Config(reason),
         _ => WorkerError::StoreUnreachable(reason),
     }

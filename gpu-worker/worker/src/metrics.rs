@@ -1,5 +1,6 @@
 //! What the worker counts, in the text format that Prometheus reads. Units stand in the names.
 
+use crate::backend::Load;
 use prometheus_client::{
     encoding::{text::encode, EncodeLabelSet},
     metrics::{
@@ -10,7 +11,11 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{atomic::AtomicU64, Arc, Mutex, PoisonError},
+    time::Instant,
+};
 use tributary_primitives::Balance;
 
 /// Units in a millionth of an OPEN, in which fees are counted: 64 bits do not hold units.
@@ -46,6 +51,8 @@ pub struct Metrics {
     pub answering: Gauge,
     /// From admission to the first token.
     pub first_token_seconds: Histogram,
+    /// From a token to the next one.
+    pub inter_token_seconds: Histogram,
     /// From admission to the last token.
     pub answer_seconds: Histogram,
     /// Time that attribution took.
@@ -60,6 +67,53 @@ pub struct Metrics {
     pub jobs: Family<Label, Counter>,
     /// Adapters in memory.
     pub adapters: Gauge,
+    /// How fast answers come.
+    pub pace: Pace,
+    waiting: Gauge,
+    running: Gauge,
+    residency: Family<Label, Gauge>,
+    tokens_per_second: Gauge<f64, AtomicU64>,
+}
+
+/// Seconds that a pace is measured over.
+const PACE_SECONDS: u64 = 10;
+
+/// Tokens of answers over the last seconds.
+#[derive(Clone)]
+pub struct Pace {
+    began: Instant,
+    /// Per second since `began`, the newest last.
+    seconds: Arc<Mutex<VecDeque<(u64, u64)>>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { began: Instant::now(), seconds: Arc::default() }
+    }
+}
+
+impl Pace {
+    /// Counts a token that came at `now`.
+    pub fn count(&self, now: Instant) {
+        let second = now.saturating_duration_since(self.began).as_secs();
+        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        match seconds.back_mut() {
+            Some((last, count)) if *last >= second => *count = count.saturating_add(1),
+            _ => seconds.push_back((second, 1)),
+        }
+        seconds.retain(|(then, _)| then.saturating_add(PACE_SECONDS) >= second);
+    }
+
+    /// Tokens per second over the last ten whole seconds, or since the start if that is nearer.
+    pub fn per_second(&self, now: Instant) -> f64 {
+        let second = now.saturating_duration_since(self.began).as_secs();
+        let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = seconds
+            .iter()
+            .filter(|(then, _)| *then < second && then.saturating_add(PACE_SECONDS) >= second);
+        let tokens: u64 = recent.map(|(_, count)| count).sum();
+        tokens as f64 / second.clamp(1, PACE_SECONDS) as f64
+    }
 }
 
 impl Default for Metrics {
@@ -81,6 +135,12 @@ impl Default for Metrics {
             lost_answers: Counter::default(),
             jobs: Family::default(),
             adapters: Gauge::default(),
+            inter_token_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            pace: Pace::default(),
+            waiting: Gauge::default(),
+            running: Gauge::default(),
+            residency: Family::default(),
+            tokens_per_second: Gauge::default(),
         };
         let m = &metrics;
         registry.register("http_requests", "HTTP requests by route and status", m.requests.clone());
@@ -111,6 +171,19 @@ impl Default for Metrics {
         registry.register("lost_answers", "Answers whose fee was lost", m.lost_answers.clone());
         registry.register("jobs", "Training jobs by outcome", m.jobs.clone());
         registry.register("adapters_loaded", "Adapters in memory", m.adapters.clone());
+        registry.register(
+            "inter_token_seconds",
+            "Seconds from a token of an answer to the next",
+            m.inter_token_seconds.clone(),
+        );
+        registry.register("queue_length", "Answers that wait for the engine", m.waiting.clone());
+        registry.register("running", "Answers that the engine works on", m.running.clone());
+        registry.register("adapters_resident", "Adapters by where they are", m.residency.clone());
+        registry.register(
+            "answer_tokens_per_second",
+            "Tokens of answers per second, over the last ten",
+            m.tokens_per_second.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -120,6 +193,21 @@ impl Metrics {
     /// Counts an error by its code.
     pub fn error(&self, kind: &'static str) {
         self.errors.get_or_create(&Label { kind }).inc();
+    }
+
+    /// Notes how busy the engine is.
+    pub fn load(&self, load: &Load) {
+        let set = |gauge: &Gauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.waiting, load.waiting);
+        set(&self.running, load.running);
+        for (kind, count) in [
+            ("device", load.adapters_device),
+            ("host", load.adapters_host),
+            ("disk", load.adapters_disk),
+        ] {
+            set(&self.residency.get_or_create(&Label { kind }), count);
+        }
+        self.tokens_per_second.set(self.pace.per_second(Instant::now()));
     }
 
     /// Counts a fee.
@@ -134,5 +222,27 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_pace_is_that_of_the_last_seconds() {
+        let pace = Pace::default();
+        let at = |ms: u64| pace.began + Duration::from_millis(ms);
+        assert_eq!(pace.per_second(at(500)), 0.0);
+        for ms in (0..4_000).step_by(100) {
+            pace.count(at(ms));
+        }
+        assert_eq!(pace.per_second(at(4_000)), 10.0);
+        // Nothing for a while: the pace falls, and is nothing in the end.
+        assert_eq!(pace.per_second(at(12_000)), 2.0);
+        assert_eq!(pace.per_second(at(60_000)), 0.0);
+        pace.count(at(60_000));
+        assert_eq!(pace.per_second(at(61_000)), 0.1);
     }
 }

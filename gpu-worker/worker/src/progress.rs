@@ -3,7 +3,7 @@
 use crate::{error::Result, journal::Journal};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -11,6 +11,25 @@ use tributary_primitives::JobId;
 
 /// Jobs that are remembered in memory; older ones are found in the journal.
 const MAX_REMEMBERED: usize = 256;
+
+/// Steps of one job that are remembered; of a longer training, the last ones.
+const MAX_STEPS: usize = 10_000;
+
+/// One optimiser step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Step {
+    /// Its number, from 1.
+    pub step: u32,
+    /// Steps in all.
+    #[serde(skip)]
+    pub steps: u32,
+    /// Loss of its batch, in nats per token.
+    pub loss: f32,
+    /// Tokens trained per second, when the engine tells.
+    pub tokens_per_second: Option<f64>,
+    /// Loss of the records that are held out, when this step looked at them.
+    pub held_out: Option<f32>,
+}
 
 /// How far one job is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -27,25 +46,35 @@ pub struct JobProgress {
     pub loss: Option<f32>,
     /// Loss of the first step, in nats per token.
     pub loss_before: Option<f32>,
+    /// Tokens trained per second at the last step, when the engine tells.
+    pub tokens_per_second: Option<f64>,
+    /// Last loss of the records that are held out, in nats per token.
+    pub held_out: Option<f32>,
     /// Seconds until the last step, as the last ones went.
     pub eta_s: Option<u64>,
     /// What went wrong, if something did.
     pub note: String,
 }
 
-/// When training began in this process, and at which step.
-type Began = Option<(Instant, u32)>;
+/// What is remembered of a job.
+#[derive(Default)]
+struct Remembered {
+    progress: JobProgress,
+    /// When training began in this process, and at which step.
+    began: Option<(Instant, u32)>,
+    steps: VecDeque<Step>,
+}
 
 /// The jobs of this worker.
 #[derive(Clone, Default)]
 pub struct JobBoard {
-    jobs: Arc<Mutex<BTreeMap<JobId, (JobProgress, Began)>>>,
+    jobs: Arc<Mutex<BTreeMap<JobId, Remembered>>>,
 }
 
 impl JobBoard {
     /// Notes what a job is doing now.
     pub fn state(&self, job: JobId, state: &str, note: &str) {
-        self.change(job, |progress, began| {
+        self.change(job, |Remembered { progress, began, .. }| {
             progress.state = state.to_owned();
             progress.note = note.to_owned();
             progress.eta_s = None;
@@ -56,38 +85,54 @@ impl JobBoard {
     }
 
     /// Notes a training step.
-    pub fn step(&self, job: JobId, step: u32, steps: u32, loss: f32) {
-        self.change(job, |progress, began| {
+    pub fn step(&self, job: JobId, taken: Step) {
+        self.change(job, |Remembered { progress, began, steps }| {
             progress.state = "training".to_owned();
-            progress.step = step;
-            progress.steps = steps;
-            progress.loss = Some(loss);
-            progress.loss_before.get_or_insert(loss);
+            progress.step = taken.step;
+            progress.steps = taken.steps;
+            progress.loss = Some(taken.loss);
+            progress.loss_before.get_or_insert(taken.loss);
+            progress.tokens_per_second = taken.tokens_per_second;
+            progress.held_out = taken.held_out.or(progress.held_out);
             // Training may go on from a checkpoint: only steps taken now tell the pace.
-            let (since, first) = *began.get_or_insert((Instant::now(), step));
-            let taken = f64::from(step.saturating_sub(first));
-            let left = f64::from(steps.saturating_sub(step));
+            let (since, first) = *began.get_or_insert((Instant::now(), taken.step));
+            let done = f64::from(taken.step.saturating_sub(first));
+            let left = f64::from(taken.steps.saturating_sub(taken.step));
             progress.eta_s =
-                (taken > 0.0).then(|| (since.elapsed().as_secs_f64() / taken * left).ceil() as u64);
+                (done > 0.0).then(|| (since.elapsed().as_secs_f64() / done * left).ceil() as u64);
+            // What is done over again after a fault replaces what was there.
+            while steps.back().is_some_and(|last| last.step >= taken.step) {
+                steps.pop_back();
+            }
+            if steps.len() >= MAX_STEPS {
+                steps.pop_front();
+            }
+            steps.push_back(taken);
         });
     }
 
-    fn change(&self, job: JobId, apply: impl FnOnce(&mut JobProgress, &mut Began)) {
+    /// The steps after `after` that are remembered, in order.
+    pub fn steps(&self, job: JobId, after: u32) -> Vec<Step> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = jobs.get(&job).into_iter().flat_map(|job| &job.steps);
+        steps.filter(|step| step.step > after).copied().collect()
+    }
+
+    fn change(&self, job: JobId, apply: impl FnOnce(&mut Remembered)) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.len() >= MAX_REMEMBERED && !jobs.contains_key(&job) {
             jobs.pop_first();
         }
-        let (progress, began) = jobs
-            .entry(job)
-            .or_insert_with(|| (JobProgress { job, ..JobProgress::default() }, None));
-        apply(progress, began);
+        let remembered = jobs.entry(job).or_default();
+        remembered.progress.job = job;
+        apply(remembered);
     }
 
     /// How far a job is: from memory, or else from the journal.
     pub fn get(&self, job: JobId, journal: &Journal) -> Result<Option<JobProgress>> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((progress, _)) = jobs.get(&job) {
-            return Ok(Some(progress.clone()));
+        if let Some(remembered) = jobs.get(&job) {
+            return Ok(Some(remembered.progress.clone()));
         }
         drop(jobs);
         Ok(journal.job(job)?.map(|row| {
@@ -100,8 +145,8 @@ impl JobBoard {
                 steps: metrics.as_ref().map_or(0, |m| m.steps),
                 loss: metrics.as_ref().map(|m| micro(m.loss_after_micro)),
                 loss_before: metrics.as_ref().map(|m| micro(m.loss_before_micro)),
-                eta_s: None,
                 note: row.note,
+                ..JobProgress::default()
             }
         }))
     }
@@ -123,13 +168,25 @@ mod tests {
         .unwrap();
         let job = JobId(3);
         assert_eq!(board.get(job, &journal).unwrap(), None);
-        board.step(job, 11, 100, 4.0);
+        let step = |step, loss| Step { step, steps: 100, loss, ..Step::default() };
+        board.step(job, step(11, 4.0));
         assert_eq!(board.get(job, &journal).unwrap().unwrap().eta_s, None);
-        board.step(job, 12, 100, 3.0);
+        board.step(job, Step { tokens_per_second: Some(90.0), ..step(12, 3.0) });
         let progress = board.get(job, &journal).unwrap().unwrap();
         assert_eq!((progress.step, progress.steps), (12, 100));
         assert_eq!((progress.loss_before, progress.loss), (Some(4.0), Some(3.0)));
+        assert_eq!(progress.tokens_per_second, Some(90.0));
         assert!(progress.eta_s.is_some());
+        // The steps themselves; what is done over again is there once.
+        board.step(job, step(13, 2.5));
+        board.step(job, step(12, 2.9));
+        let losses = |after| board.steps(job, after).iter().map(|s| s.loss).collect::<Vec<_>>();
+        assert_eq!(losses(0), [4.0, 2.9]);
+        assert_eq!(losses(11), [2.9]);
+        for n in 13..13 + MAX_STEPS as u32 {
+            board.step(job, step(n, 1.0));
+        }
+        assert_eq!(board.steps(job, 0).len(), MAX_STEPS);
         board.state(job, "done", "");
         assert_eq!(board.get(job, &journal).unwrap().unwrap().state, "done");
     }

@@ -4,7 +4,7 @@ use crate::{
     engine::{engine_fault, index_id, Engines},
     error::{Result, WorkerError},
     jobs::{Task, Trained, Trainer},
-    progress::JobBoard,
+    progress::{JobBoard, Step},
 };
 use async_trait::async_trait;
 use serde_json::json;
@@ -106,9 +106,11 @@ impl Trainer for Engines {
         let mut events = engine.train(request).map_err(engine_fault)?;
         let done = loop {
             match events.recv().await {
-                Some(TrainEvent::Progress { step, steps, loss }) => {
+                Some(TrainEvent::Progress { step, steps, loss, .. }) => {
                     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                    board.step(job.id, count(step), count(steps), loss as f32);
+                    let (step, steps) = (count(step), count(steps));
+                    let taken = Step { step, steps, loss: loss as f32, ..Step::default() };
+                    board.step(job.id, taken);
                 }
                 Some(TrainEvent::Indexing { done, records }) => {
                     board.state(job.id, "indexing", &format!("{done} of {records} records"));

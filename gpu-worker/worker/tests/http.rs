@@ -4,115 +4,22 @@ mod common;
 
 use common::{
     backend::{Echo, CONTEXT},
-    chain::FakeChain,
-    consumer, key, open_journal, voucher, worker, GENESIS,
+    consumer,
+    server::{chat, code, fee, header, plain, serve, PRICE},
+    voucher, worker, GENESIS,
 };
 use serde_json::{json, Value};
 use std::{
-    sync::{atomic::Ordering, Arc},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-use tokio::net::TcpListener;
 use tributary_client::{
     keys::Key,
-    vouchers::{self, SignedVoucher, HEADER},
+    vouchers::{self, HEADER},
     worker_api::{Question, WorkerApi, WorkerError as ClientError},
 };
-use tributary_primitives::{signing::Voucher, Balance, ChannelId, JobId, H256};
-use tributary_worker::{
-    http::{Api, Limits, Parts},
-    journal::{JobStep, Journal},
-    metrics::Metrics,
-    progress::JobBoard,
-};
-
-/// Units per 1,000 prompt tokens; answers cost twice as much.
-const PRICE: Balance = 1_000_000;
-
-struct Server {
-    url: String,
-    chain: Arc<FakeChain>,
-    backend: Arc<Echo>,
-    journal: Journal,
-    api: Api,
-    http: reqwest::Client,
-    _folder: tempfile::TempDir,
-}
-
-/// A worker with base model `base` (listed), adapters `fables` (listed) and `secret` (not listed),
-/// an adapter of another worker's base, and channel 1 with 1,000,000 units.
-async fn serve(backend: Echo, slots: usize) -> Server {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open_journal(folder.path());
-    let chain = Arc::new(FakeChain::new());
-    chain.add_model(0, "base", None, Some(PRICE));
-    chain.add_model(1, "fables", Some(0), Some(PRICE));
-    chain.add_model(2, "secret", Some(0), None);
-    chain.add_model(3, "elsewhere", Some(9), Some(PRICE));
-    chain.open_channel(1, 1_000_000);
-    let backend = Arc::new(backend);
-    let api = Api::new(Parts {
-        key: key(),
-        genesis: GENESIS,
-        chain: chain.clone(),
-        backend: backend.clone(),
-        journal: journal.clone(),
-        jobs: JobBoard::default(),
-        metrics: Metrics::default(),
-        limits: Limits { slots, body_bytes: 4_096, default_tokens: 8, max_tokens: 40 },
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = api.clone().router();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    Server { url, chain, backend, journal, api, http: reqwest::Client::new(), _folder: folder }
-}
-
-async fn plain() -> Server {
-    serve(Echo::default(), 4).await
-}
-
-fn chat(text: &str) -> Value {
-    json!({"model": "fables", "messages": [{"role": "user", "content": text}]})
-}
-
-fn header(signed: &(Voucher, tributary_primitives::MultiSignature)) -> String {
-    SignedVoucher { voucher: signed.0.clone(), signature: signed.1.clone() }.header()
-}
-
-impl Server {
-    async fn post(&self, path: &str, body: String, voucher: Option<String>) -> (u16, Value) {
-        let mut request = self.http.post(format!("{}{path}", self.url)).body(body);
-        if let Some(voucher) = voucher {
-            request = request.header(HEADER, voucher);
-        }
-        let response = request.send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
-    }
-
-    async fn chat(&self, body: &Value, voucher: Option<String>) -> (u16, Value) {
-        self.post("/v1/chat/completions", body.to_string(), voucher).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
-    }
-
-    fn spent(&self) -> Balance {
-        self.journal.channel(ChannelId(1)).unwrap().map_or(0, |row| row.spent)
-    }
-}
-
-fn code(answer: &(u16, Value)) -> (u16, &str, &str) {
-    let error = &answer.1["error"];
-    (answer.0, error["type"].as_str().unwrap(), error["code"].as_str().unwrap())
-}
-
-/// Price of `tokens_in` and `tokens_out`, each rounded up to the unit.
-fn fee(tokens_in: u128, tokens_out: u128) -> Balance {
-    tokens_in * PRICE / 1_000 + tokens_out * 2 * PRICE / 1_000
-}
+use tributary_primitives::{ChannelId, JobId, H256};
+use tributary_worker::{journal::JobStep, progress::Step};
 
 #[tokio::test]
 async fn an_answer_comes_with_attribution_receipt_and_payment() {
@@ -164,6 +71,7 @@ async fn the_projects_own_client_reads_a_stream() {
         max_tokens: 10,
         temperature: 0.0,
         seed: None,
+        schema: None,
     };
     // Unpaid: the client learns what to promise.
     let Err(ClientError::Payment(terms)) = api.ask(&question, None, |_| {}).await else { panic!() };
@@ -467,9 +375,21 @@ async fn models_jobs_health_and_metrics_are_there() {
     server.journal.set_job(JobId(5), JobStep::GivenUp, None, "the shard is damaged").unwrap();
     let (status, job) = server.get("/v1/jobs/5").await;
     assert_eq!((status, &job["state"]), (200, &json!("given_up")));
-    server.api.jobs.step(JobId(6), 3, 10, 2.5);
+    let step = |step, loss| Step { step, steps: 10, loss, ..Step::default() };
+    server.api.jobs.step(JobId(6), step(2, 3.0));
+    server.api.jobs.step(JobId(6), Step { tokens_per_second: Some(80.0), ..step(3, 2.5) });
     let (_, job) = server.get("/v1/jobs/6").await;
     assert_eq!((&job["step"], &job["steps"], &job["loss"]), (&json!(3), &json!(10), &json!(2.5)));
+    assert_eq!(job["tokens_per_second"], 80.0);
+    // Step by step, all of them or those after one.
+    let (_, all) = server.get("/v1/jobs/6/progress").await;
+    assert_eq!(all["job"]["step"], 3);
+    assert_eq!(all["steps"][0]["loss"], 3.0);
+    assert_eq!(all["steps"][1]["tokens_per_second"], 80.0);
+    let (_, later) = server.get("/v1/jobs/6/progress?after=2").await;
+    assert_eq!(later["steps"].as_array().unwrap().len(), 1);
+    assert_eq!(server.get("/v1/jobs/6/progress?after=x").await.0, 400);
+    assert_eq!(server.get("/v1/jobs/7/progress").await.0, 404);
 
     assert_eq!(server.get("/health").await.1["status"], "ok");
     assert_eq!(server.get("/ready").await.0, 200);

@@ -21,7 +21,7 @@ use tributary_worker::{
     jobs::{JobChain, Runner, Task, Trained, Trainer},
     journal::{JobStep, Journal},
     metrics::Metrics,
-    progress::JobBoard,
+    progress::{JobBoard, Step},
     Result, WorkerError,
 };
 
@@ -157,7 +157,7 @@ impl Trainer for Copyist {
             self.failures.fetch_sub(1, Ordering::Relaxed);
             return Err(WorkerError::Engine("out of memory".into()));
         }
-        board.step(task.job.id, 1, 2, 3.0);
+        board.step(task.job.id, Step { step: 1, steps: 2, loss: 3.0, ..Step::default() });
         *self.seen.lock().unwrap() =
             task.contributions.iter().map(|(id, records)| (id.0, records.len())).collect();
         let adapter = task.folder.join("adapter");

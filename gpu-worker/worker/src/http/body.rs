@@ -1,16 +1,22 @@
 //! The bodies that the API takes: OpenAI's, of which every field is checked by name.
 
+mod fields;
+
 use crate::{
-    backend::{Generate, Message, Prompt},
+    backend::{Format, Generate, Message, Prompt},
     error::{Result, WorkerError},
 };
-use serde_json::{Map, Value};
+use fields::{missing, wrong, Fields};
+use serde_json::Value;
 
-const MAX_MESSAGES: usize = 256;
-const MAX_STOPS: usize = 4;
-const MAX_STOP_BYTES: usize = 256;
+/// Tokens named beside each token of an answer, at most.
+const MAX_LOGPROBS: u64 = 20;
+/// Texts of one request for vectors, at most.
+const MAX_TEXTS: usize = 64;
+/// Tokens of which the likelihood is moved, at most.
+const MAX_BIASES: usize = 1_024;
 
-/// Which of the two endpoints is asked.
+/// Which of the endpoints is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/v1/chat/completions`.
@@ -26,24 +32,27 @@ pub struct Ask {
     pub model: String,
     /// Whether the answer is streamed.
     pub stream: bool,
+    /// Whether a stream's usage comes in a last part of its own, as OpenAI sends it.
+    pub include_usage: bool,
     /// What to generate.
     pub generate: Generate,
 }
 
+/// A checked body of `/v1/embeddings`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AskVectors {
+    /// Name or id of the model.
+    pub model: String,
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Whether vectors are sent as the base64 of their little-endian numbers.
+    pub base64: bool,
+}
+
 /// Reads a body. `default_tokens` is the length of an answer when none is asked for.
 pub fn parse(endpoint: Endpoint, body: &[u8], default_tokens: u32) -> Result<Ask> {
-    let value: Value = serde_json::from_slice(body).map_err(|e| WorkerError::BadRequest {
-        message: format!("the body is not JSON: {e}"),
-        param: None,
-    })?;
-    let Value::Object(fields) = value else {
-        return Err(WorkerError::BadRequest {
-            message: "the body has to be a JSON object".into(),
-            param: None,
-        });
-    };
-    let fields = Fields(fields);
-    fields.refuse_unsupported()?;
+    let fields = Fields::read(body)?;
+    refuse_unsupported(&fields)?;
     let model = fields.text("model")?.ok_or_else(|| missing("model"))?;
     let prompt = match endpoint {
         Endpoint::Chat => Prompt::Chat(fields.messages()?),
@@ -53,9 +62,14 @@ pub fn parse(endpoint: Endpoint, body: &[u8], default_tokens: u32) -> Result<Ask
         Some(tokens) => Some(tokens),
         None => fields.integer("max_tokens", 1, u64::from(u32::MAX))?,
     };
+    let stream = fields.boolean("stream")?.unwrap_or(false);
+    let small = |field: &str, most| -> Result<Option<u32>> {
+        Ok(fields.integer(field, 0, most)?.map(|n| n as u32))
+    };
     Ok(Ask {
         model,
-        stream: fields.boolean("stream")?.unwrap_or(false),
+        stream,
+        include_usage: include_usage(&fields, stream)?,
         generate: Generate {
             prompt,
             max_tokens: asked.map_or(default_tokens, |n| u32::try_from(n).unwrap_or(u32::MAX)),
@@ -64,142 +78,150 @@ pub fn parse(endpoint: Endpoint, body: &[u8], default_tokens: u32) -> Result<Ask
                 Some(0.0) => return Err(WorkerError::field("top_p", "`top_p` has to be above 0")),
                 top_p => top_p.unwrap_or(1.0),
             },
+            top_k: small("top_k", 1 << 20)?.unwrap_or(0),
+            min_p: fields.number("min_p", 0.0, 1.0)?.unwrap_or(0.0),
+            frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+            presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+            logit_bias: logit_bias(&fields)?,
             seed: fields.integer("seed", 0, u64::MAX)?,
             stop: fields.stops()?,
+            logprobs: match endpoint {
+                Endpoint::Chat => chat_logprobs(&fields)?,
+                Endpoint::Text => small("logprobs", MAX_LOGPROBS)?,
+            },
+            format: response_format(&fields)?,
         },
     })
 }
 
-fn missing(field: &str) -> WorkerError {
-    WorkerError::field(field, format!("`{field}` is missing"))
+/// Reads a body of `/v1/embeddings`.
+pub fn parse_vectors(body: &[u8]) -> Result<AskVectors> {
+    let fields = Fields::read(body)?;
+    let model = fields.text("model")?.ok_or_else(|| missing("model"))?;
+    if fields.get("dimensions").is_some() {
+        let message = "`dimensions` is not supported: vectors have as many as the model's states";
+        return Err(WorkerError::field("dimensions", message));
+    }
+    let base64 = match fields.get("encoding_format").map(Value::as_str) {
+        None | Some(Some("float")) => false,
+        Some(Some("base64")) => true,
+        Some(_) => return Err(wrong("encoding_format", "float or base64")),
+    };
+    let expected = || wrong("input", &format!("a text or a list of 1 to {MAX_TEXTS} texts"));
+    let one = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() => Ok(text.clone()),
+        _ => Err(expected()),
+    };
+    let texts = match fields.get("input") {
+        None => return Err(missing("input")),
+        Some(Value::Array(list)) if (1..=MAX_TEXTS).contains(&list.len()) => {
+            list.iter().map(one).collect::<Result<_>>()?
+        }
+        Some(value) => vec![one(value)?],
+    };
+    Ok(AskVectors { model, texts, base64 })
 }
 
-fn wrong(field: &str, expected: &str) -> WorkerError {
-    WorkerError::field(field, format!("`{field}` has to be {expected}"))
+/// `stream_options.include_usage`, which belongs to streams alone.
+fn include_usage(fields: &Fields, stream: bool) -> Result<bool> {
+    match fields.get("stream_options") {
+        None => Ok(false),
+        Some(_) if !stream => {
+            Err(WorkerError::field("stream_options", "`stream_options` goes with `stream` alone"))
+        }
+        Some(Value::Object(options)) => match options.get("include_usage") {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(on)) => Ok(*on),
+            Some(_) => Err(wrong("stream_options.include_usage", "true or false")),
+        },
+        Some(_) => Err(wrong("stream_options", "an object")),
+    }
 }
 
-/// The fields of a body; a null is a field that is not there.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, field: &str) -> Result<Option<String>> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-            Some(_) => Err(wrong(field, "a text that is not empty")),
+/// `logprobs` and `top_logprobs` of a conversation.
+fn chat_logprobs(fields: &Fields) -> Result<Option<u32>> {
+    let top = fields.integer("top_logprobs", 0, MAX_LOGPROBS)?;
+    match (fields.boolean("logprobs")?.unwrap_or(false), top) {
+        (true, top) => Ok(Some(top.unwrap_or(0) as u32)),
+        (false, None | Some(0)) => Ok(None),
+        (false, Some(_)) => {
+            Err(WorkerError::field("top_logprobs", "`top_logprobs` needs `logprobs` to be true"))
         }
     }
+}
 
-    fn boolean(&self, field: &str) -> Result<Option<bool>> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(*value)),
-            Some(_) => Err(wrong(field, "true or false")),
-        }
+/// Token ids, as texts, with what is added to their logits.
+fn logit_bias(fields: &Fields) -> Result<Vec<(u32, f32)>> {
+    let expected = || {
+        let what =
+            format!("an object of up to {MAX_BIASES} token ids with numbers from -100 to 100");
+        wrong("logit_bias", &what)
+    };
+    let map = match fields.get("logit_bias") {
+        None => return Ok(Vec::new()),
+        Some(Value::Object(map)) if map.len() <= MAX_BIASES => map,
+        Some(_) => return Err(expected()),
+    };
+    let mut all = map
+        .iter()
+        .map(|(token, added)| {
+            let token: u32 = token.parse().map_err(|_| expected())?;
+            let added = added.as_f64().filter(|added| (-100.0..=100.0).contains(added));
+            Ok((token, added.ok_or_else(expected)? as f32))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    all.sort_by_key(|(token, _)| *token);
+    // "7" and "07" are one token.
+    if all.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(expected());
     }
+    Ok(all)
+}
 
-    fn integer(&self, field: &str, least: u64, most: u64) -> Result<Option<u64>> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        match value.as_u64() {
-            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ => Err(wrong(field, &format!("a whole number from {least} to {most}"))),
-        }
-    }
-
-    fn number(&self, field: &str, least: f64, most: f64) -> Result<Option<f64>> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        match value.as_f64() {
-            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ => Err(wrong(field, &format!("a number from {least} to {most}"))),
-        }
-    }
-
-    fn stops(&self) -> Result<Vec<String>> {
-        let expected = || wrong("stop", "a text or a list of up to 4 texts of 1 to 256 bytes");
-        let stops: Vec<String> = match self.get("stop") {
-            None => Vec::new(),
-            Some(Value::String(text)) => vec![text.clone()],
-            Some(Value::Array(list)) => list
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned).ok_or_else(expected))
-                .collect::<Result<_>>()?,
-            Some(_) => return Err(expected()),
-        };
-        let fits = |s: &String| (1..=MAX_STOP_BYTES).contains(&s.len());
-        if stops.len() > MAX_STOPS || !stops.iter().all(fits) {
-            return Err(expected());
-        }
-        Ok(stops)
-    }
-
-    fn prompt(&self) -> Result<String> {
-        match self.get("prompt") {
-            None => Err(missing("prompt")),
-            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-            Some(Value::Array(list)) => match list.as_slice() {
-                [Value::String(text)] if !text.is_empty() => Ok(text.clone()),
-                _ => Err(wrong("prompt", "one text; lists of prompts or tokens are not taken")),
-            },
-            Some(_) => Err(wrong("prompt", "a text that is not empty")),
-        }
-    }
-
-    fn messages(&self) -> Result<Vec<Message>> {
-        let list = match self.get("messages") {
-            None => return Err(missing("messages")),
-            Some(Value::Array(list)) => list,
-            Some(_) => return Err(wrong("messages", "a list of messages")),
-        };
-        if list.is_empty() || list.len() > MAX_MESSAGES {
-            return Err(wrong("messages", &format!("a list of 1 to {MAX_MESSAGES} messages")));
-        }
-        list.iter().enumerate().map(|(i, item)| message(i, item)).collect()
-    }
-
-    /// Fields that would change the answer and that no engine here can honour.
-    fn refuse_unsupported(&self) -> Result<()> {
-        let off = |value: &Value| match value {
-            Value::Bool(on) => !on,
-            Value::Number(number) => number.as_f64() == Some(0.0),
-            Value::Array(list) => list.is_empty(),
-            Value::Object(map) => map.is_empty(),
-            _ => false,
-        };
-        for field in [
-            "tools",
-            "functions",
-            "logprobs",
-            "top_logprobs",
-            "logit_bias",
-            "frequency_penalty",
-            "presence_penalty",
-            "echo",
-            "suffix",
-        ] {
-            if self.get(field).is_some_and(|value| !off(value)) {
-                return Err(WorkerError::field(field, format!("`{field}` is not supported")));
+fn response_format(fields: &Fields) -> Result<Option<Format>> {
+    let name = "response_format";
+    let expected = || wrong(name, "an object whose type is text, json_object or json_schema");
+    let Some(format) = fields.get(name) else { return Ok(None) };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Format::JsonObject)),
+        Some("json_schema") => {
+            let at = "response_format.json_schema";
+            let wrapped = format.get("json_schema").and_then(Value::as_object);
+            let wrapped = wrapped.ok_or_else(|| wrong(at, "an object with a `schema`"))?;
+            if wrapped.get("name").is_some_and(|name| !name.is_string()) {
+                return Err(wrong(&format!("{at}.name"), "a text"));
             }
+            let schema = wrapped.get("schema").filter(|schema| schema.is_object());
+            let schema = schema.ok_or_else(|| wrong(&format!("{at}.schema"), "a JSON schema"))?;
+            Ok(Some(Format::JsonSchema(schema.clone())))
         }
-        for field in ["n", "best_of"] {
-            if self.get(field).is_some_and(|value| value.as_u64() != Some(1)) {
-                return Err(WorkerError::field(
-                    field,
-                    format!("`{field}` other than 1 is not supported"),
-                ));
-            }
-        }
-        if let Some(format) = self.get("response_format") {
-            if format.get("type").and_then(Value::as_str) != Some("text") {
-                let message = "`response_format` other than text is not supported";
-                return Err(WorkerError::field("response_format", message));
-            }
-        }
-        Ok(())
+        _ => Err(expected()),
     }
+}
+
+/// Fields that would change the answer and that no engine here can honour.
+fn refuse_unsupported(fields: &Fields) -> Result<()> {
+    let off = |value: &Value| match value {
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    for field in ["tools", "functions", "echo", "suffix", "prediction", "audio"] {
+        if fields.get(field).is_some_and(|value| !off(value)) {
+            return Err(WorkerError::field(field, format!("`{field}` is not supported")));
+        }
+    }
+    for field in ["n", "best_of"] {
+        if fields.get(field).is_some_and(|value| value.as_u64() != Some(1)) {
+            // An answer has one receipt, with one text and one attribution in it.
+            let message = format!("`{field}` other than 1 is not supported; ask once for each");
+            return Err(WorkerError::field(field, message));
+        }
+    }
+    Ok(())
 }
 
 fn message(index: usize, value: &Value) -> Result<Message> {
@@ -228,104 +250,5 @@ fn message(index: usize, value: &Value) -> Result<Message> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn chat(value: Value) -> Result<Ask> {
-        parse(Endpoint::Chat, value.to_string().as_bytes(), 64)
-    }
-
-    fn param(outcome: Result<Ask>) -> Option<String> {
-        match outcome {
-            Err(WorkerError::BadRequest { param, .. }) => param,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_whole_body_is_read() {
-        let ask = chat(json!({
-            "model": "m", "stream": true, "max_tokens": 7, "temperature": 0.5, "top_p": 0.9,
-            "seed": 3, "stop": ["a", "b"], "n": 1, "frequency_penalty": 0, "user": "anybody",
-            "messages": [
-                {"role": "developer", "content": "be brief"},
-                {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}]},
-            ],
-        }))
-        .unwrap();
-        assert!(ask.stream);
-        assert_eq!(ask.generate.max_tokens, 7);
-        assert_eq!(ask.generate.stop, vec!["a", "b"]);
-        let Prompt::Chat(messages) = ask.generate.prompt else { panic!() };
-        assert_eq!(messages[0].role, "system");
-        assert_eq!(messages[1].content, "xy");
-    }
-
-    #[test]
-    fn defaults_are_greedy_and_of_the_default_length() {
-        let ask =
-            parse(Endpoint::Text, br#"{"model":"m","prompt":["hi"],"seed":null}"#, 64).unwrap();
-        assert_eq!(ask.generate.max_tokens, 64);
-        assert_eq!(ask.generate.temperature, 0.0);
-        assert_eq!(ask.generate.seed, None);
-        assert!(!ask.stream);
-    }
-
-    #[test]
-    fn each_wrong_field_is_named() {
-        let message = json!([{"role": "user", "content": "hi"}]);
-        let with = |field: &str, value: Value| {
-            let mut body = json!({"model": "m", "messages": message});
-            body[field] = value;
-            param(chat(body))
-        };
-        for (field, value) in [
-            ("model", json!(3)),
-            ("model", json!("")),
-            ("messages", json!("hi")),
-            ("messages", json!([])),
-            ("stream", json!("yes")),
-            ("max_tokens", json!(0)),
-            ("max_tokens", json!(1.5)),
-            ("max_tokens", json!(-1)),
-            ("max_completion_tokens", json!("many")),
-            ("temperature", json!(3)),
-            ("top_p", json!(0)),
-            ("seed", json!(-1)),
-            ("stop", json!(5)),
-            ("stop", json!(["a", "b", "c", "d", "e"])),
-            ("stop", json!([""])),
-            ("n", json!(2)),
-            ("tools", json!([{"type": "function"}])),
-            ("logprobs", json!(true)),
-            ("response_format", json!({"type": "json_object"})),
-        ] {
-            assert_eq!(with(field, value.clone()).as_deref(), Some(field), "{field}: {value}");
-        }
-        for (item, field) in [
-            (json!({"content": "hi"}), "messages[0].role"),
-            (json!({"role": "tool", "content": "hi"}), "messages[0].role"),
-            (json!({"role": "user"}), "messages[0].content"),
-            (json!({"role": "user", "content": [{"type": "image_url"}]}), "messages[0].content"),
-            (json!("hi"), "messages[0].role"),
-        ] {
-            assert_eq!(with("messages", json!([item])).as_deref(), Some(field));
-        }
-        assert_eq!(param(chat(json!({"messages": message}))).as_deref(), Some("model"));
-        assert_eq!(param(chat(json!({"model": "m"}))).as_deref(), Some("messages"));
-        for prompt in [json!(7), json!([]), json!(["a", "b"]), json!([1, 2]), json!("")] {
-            let body = json!({"model": "m", "prompt": prompt}).to_string();
-            let outcome = parse(Endpoint::Text, body.as_bytes(), 64);
-            assert_eq!(param(outcome).as_deref(), Some("prompt"));
-        }
-    }
-
-    #[test]
-    fn what_is_not_an_object_is_refused() {
-        for body in ["", "{", "[]", "3", "{\"model\":}"] {
-            assert_eq!(param(parse(Endpoint::Chat, body.as_bytes(), 64)), None);
-        }
-        assert_eq!(param(parse(Endpoint::Chat, &[0xff, 0xfe], 64)), None);
-    }
-}
+#[path = "body_tests.rs"]
+mod tests;

@@ -6,11 +6,13 @@
 
 pub mod answer;
 pub mod body;
+mod commit;
 pub mod pay;
 mod shape;
+mod vectors;
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Generate},
     catalog::{Catalog, MarketChain},
     error::{Result, VoucherFault, WorkerError},
     journal::Journal,
@@ -20,7 +22,10 @@ use crate::{
 use answer::{Order, Part};
 use axum::{
     body::Bytes,
-    extract::{rejection::BytesRejection, DefaultBodyLimit, MatchedPath, Path, Request, State},
+    extract::{
+        rejection::{BytesRejection, QueryRejection},
+        DefaultBodyLimit, MatchedPath, Path, Query, Request, State,
+    },
     http::{header, HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{
@@ -33,6 +38,7 @@ use axum::{
 use body::Endpoint;
 use futures::{future, stream, StreamExt};
 use pay::{Ledger, Price, Terms};
+use serde::Deserialize;
 use serde_json::{json, Value};
 use shape::{ErrorCode, Head};
 use std::{
@@ -43,7 +49,7 @@ use std::{
     },
     time::Instant,
 };
-use tokio::sync::{mpsc, Semaphore};
+use tokio::sync::{mpsc, OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
 use tributary_client::{keys::Key, store::digest_of};
@@ -155,7 +161,9 @@ impl Api {
             .route("/v1/models/{model}", get(model))
             .route("/v1/chat/completions", post(chat))
             .route("/v1/completions", post(complete))
+            .route("/v1/embeddings", post(vectors::embed))
             .route("/v1/jobs/{job}", get(job))
+            .route("/v1/jobs/{job}/progress", get(job_progress))
             .route("/v1/channels/{channel}", get(channel))
             .route("/v1/receipts/{channel}/{sequence}", get(receipt))
             .fallback(nothing_here)
@@ -165,10 +173,58 @@ impl Api {
             .with_state(self)
     }
 
-    fn new_id(&self, endpoint: Endpoint) -> String {
+    /// An answer's id, and a seed for it if nobody asked for one: other answers get others, and
+    /// it is below 2⁵³, so that any reader of JSON keeps it.
+    fn new_id(&self, endpoint: Endpoint) -> (String, u64) {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
         let kind = if endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" };
-        format!("{kind}-{:x}-{number:x}", answer::now_ms())
+        let now = answer::now_ms();
+        let seed = (now.wrapping_shl(10) | (number & 0x3ff)) & ((1 << 53) - 1);
+        (format!("{kind}-{now:x}-{number:x}"), seed)
+    }
+
+    /// A request's body, unless the worker is going down.
+    fn body(&self, body: Body) -> Result<Bytes> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(WorkerError::ShuttingDown);
+        }
+        body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                WorkerError::BodyTooLarge { limit: self.limits.body_bytes }
+            }
+            _ => WorkerError::BadRequest {
+                message: format!("the body cannot be read: {rejection}"),
+                param: None,
+            },
+        })
+    }
+
+    /// A place among the answers under way, at once or not at all.
+    fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| WorkerError::Overloaded { slots: self.limits.slots })
+    }
+
+    /// Takes a request in that costs `most` units at most, if its voucher covers that.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        price: Price,
+        most: Balance,
+    ) -> Result<pay::Reservation> {
+        let terms = Terms { worker: self.worker.clone(), genesis: self.genesis, price, most };
+        let refuse = |fault| terms.refuse(fault, None, terms.most);
+        let value = headers.get(pay::HEADER).ok_or_else(|| refuse(VoucherFault::Missing))?;
+        let (voucher, signature) =
+            pay::read_header(value.as_bytes()).ok_or_else(|| refuse(VoucherFault::Malformed))?;
+        let view = self.chain.channel(voucher.channel).await?;
+        let ledger = self.ledger.clone();
+        tokio::task::spawn_blocking(move || {
+            ledger.admit(&terms, view.as_ref(), &voucher, &signature)
+        })
+        .await
+        .map_err(|e| WorkerError::Internal(e.to_string()))?
     }
 }
 
@@ -230,17 +286,21 @@ async fn ready(State(api): State<Api>) -> Response {
 
 async fn metrics(State(api): State<Api>) -> Response {
     api.metrics.adapters.set(i64::try_from(api.backend.health().adapters).unwrap_or(i64::MAX));
+    api.metrics.load(&api.backend.load());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], api.metrics.text()).into_response()
 }
 
 async fn models(State(api): State<Api>) -> Result<Json<Value>> {
-    let models: Vec<Value> = api.catalog.all().await?.iter().map(shape::model).collect();
+    let all = api.catalog.all().await?;
+    let models: Vec<Value> =
+        all.iter().map(|model| shape::model(model, api.backend.limits(model).ok())).collect();
     Ok(Json(json!({"object": "list", "data": models})))
 }
 
 async fn model(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>> {
-    Ok(Json(shape::model(&api.catalog.find(&name).await?)))
+    let model = api.catalog.find(&name).await?;
+    Ok(Json(shape::model(&model, api.backend.limits(&model).ok())))
 }
 
 fn id_in_path(text: &str, what: &str) -> Result<u64> {
@@ -254,6 +314,31 @@ async fn job(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Valu
         .get(id, &api.journal)?
         .ok_or_else(|| WorkerError::NotFound(format!("this worker never held job {id}")))?;
     Ok(Json(json!(progress)))
+}
+
+/// What `/v1/jobs/{job}/progress` is asked.
+#[derive(Debug, Deserialize)]
+struct Since {
+    /// Steps after this one alone.
+    #[serde(default)]
+    after: u32,
+}
+
+/// Each step that is remembered, and how far the job is.
+async fn job_progress(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    since: std::result::Result<Query<Since>, QueryRejection>,
+) -> Result<Json<Value>> {
+    let id = JobId(id_in_path(&id, "job")?);
+    let Query(since) =
+        since.map_err(|_| WorkerError::field("after", "`after` has to be a step's number"))?;
+    let progress = api
+        .jobs
+        .get(id, &api.journal)?
+        .ok_or_else(|| WorkerError::NotFound(format!("this worker never held job {id}")))?;
+    let steps = api.jobs.steps(id, since.after);
+    Ok(Json(json!({"job": progress, "steps": steps})))
 }
 
 async fn channel(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>> {
@@ -308,16 +393,7 @@ async fn complete(State(api): State<Api>, headers: HeaderMap, body: Body) -> Res
 }
 
 async fn answer(api: Api, endpoint: Endpoint, headers: HeaderMap, body: Body) -> Result<Response> {
-    if api.draining.load(Ordering::Relaxed) {
-        return Err(WorkerError::ShuttingDown);
-    }
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => WorkerError::BodyTooLarge { limit: api.limits.body_bytes },
-        _ => WorkerError::BadRequest {
-            message: format!("the body cannot be read: {rejection}"),
-            param: None,
-        },
-    })?;
+    let body = api.body(body)?;
     let ask = body::parse(endpoint, &body, api.limits.default_tokens)?;
     if ask.generate.max_tokens > api.limits.max_tokens {
         let message = format!("`max_tokens` has to be at most {}", api.limits.max_tokens);
@@ -325,85 +401,94 @@ async fn answer(api: Api, endpoint: Endpoint, headers: HeaderMap, body: Body) ->
     }
     let model = api.catalog.find(&ask.model).await?;
     let price = Price::of(&model)?;
-    let permit = Arc::clone(&api.permits)
-        .try_acquire_owned()
-        .map_err(|_| WorkerError::Overloaded { slots: api.limits.slots })?;
+    let permit = api.permit()?;
 
-    let tokens_in = api.backend.count(&model, &ask.generate.prompt).await?;
-    let context = api.backend.context(&model)?;
-    if tokens_in.saturating_add(ask.generate.max_tokens) > context {
+    let limits = api.backend.limits(&model)?;
+    let outside = ask.generate.logit_bias.iter().find(|(token, _)| *token >= limits.vocabulary);
+    if let Some((token, _)) = outside {
+        let message = format!("token {token} is not one of the model's {}", limits.vocabulary);
+        return Err(WorkerError::field("logit_bias", message));
+    }
+    let prompt = api.backend.read(&model, &ask.generate.prompt).await?;
+    let tokens_in = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    if tokens_in.saturating_add(ask.generate.max_tokens) > limits.context {
         return Err(WorkerError::TooLong {
             prompt: tokens_in,
             answer: ask.generate.max_tokens,
-            context,
+            context: limits.context,
         });
     }
-    let terms = Terms {
-        worker: api.worker.clone(),
-        genesis: api.genesis,
-        price,
-        most: price.fee(tokens_in, ask.generate.max_tokens),
-    };
-    let refuse = |fault| terms.refuse(fault, None, terms.most);
-    let value = headers.get(pay::HEADER).ok_or_else(|| refuse(VoucherFault::Missing))?;
-    let (voucher, signature) =
-        pay::read_header(value.as_bytes()).ok_or_else(|| refuse(VoucherFault::Malformed))?;
-    let view = api.chain.channel(voucher.channel).await?;
-    let ledger = api.ledger.clone();
-    let reservation = tokio::task::spawn_blocking(move || {
-        ledger.admit(&terms, view.as_ref(), &voucher, &signature)
-    })
-    .await
-    .map_err(|e| WorkerError::Internal(e.to_string()))??;
+    let most = price.fee(tokens_in, ask.generate.max_tokens);
+    let reservation = api.admit(&headers, price, most).await?;
+    // Compiling a schema is work, so that it is done for those who pay alone.
+    if let Some(format) = &ask.generate.format {
+        api.backend.check_format(&model, format).await?;
+    }
 
+    let identity = api.backend.identity(&model)?;
+    let (id, seed) = api.new_id(endpoint);
     let head = Head {
         endpoint,
-        id: api.new_id(endpoint),
+        id,
         created: answer::now_ms() / 1_000,
         model: model.model.name.to_string(),
+        fingerprint: identity.fingerprint(),
+        logprobs: ask.generate.logprobs.is_some(),
+        include_usage: ask.include_usage,
     };
-    let parts = answer::start(
-        &api,
-        Order {
-            model,
-            generate: ask.generate,
-            tokens_in,
-            price,
-            request: digest_of(&body),
-            reservation,
-            permit,
-        },
-    );
+    let generate = Generate { seed: ask.generate.seed.or(Some(seed)), ..ask.generate };
+    let request = digest_of(&body);
+    let order = Order { model, identity, generate, prompt, price, request, reservation, permit };
+    let parts = answer::start(&api, order);
     if ask.stream {
-        Ok(streamed(head, parts))
+        streamed(head, parts).await
     } else {
         whole(&head, parts).await
     }
 }
 
+fn cut_off() -> WorkerError {
+    WorkerError::Internal("an answer ended without its last part".into())
+}
+
 async fn whole(head: &Head, mut parts: mpsc::UnboundedReceiver<Part>) -> Result<Response> {
     while let Some(part) = parts.recv().await {
         match part {
-            Part::Text(_) => {}
+            Part::More(..) => {}
             Part::Done(finished) => return Ok(Json(head.whole(&finished)).into_response()),
             Part::Failed(error) => return Err(error),
         }
     }
-    Err(WorkerError::Internal("an answer ended without its last part".into()))
+    Err(cut_off())
 }
 
 /// Server-sent events: an opening (chat only), one per piece of text, a closing with receipt and
-/// payment, `[DONE]`. An error in the middle is an event of its own, after which nothing comes.
-fn streamed(head: Head, parts: mpsc::UnboundedReceiver<Part>) -> Response {
+/// payment, `[DONE]`. An error before the first piece is an HTTP error; one in the middle is an
+/// event of its own, after which nothing comes.
+async fn streamed(head: Head, mut parts: mpsc::UnboundedReceiver<Part>) -> Result<Response> {
+    let first = match parts.recv().await {
+        Some(Part::Failed(error)) => return Err(error),
+        Some(part) => part,
+        None => return Err(cut_off()),
+    };
     let opening = stream::iter(head.opening().map(|value| vec![value.to_string()]));
-    let rest = UnboundedReceiverStream::new(parts).map(move |part| match part {
-        Part::Text(text) => vec![head.chunk(&text).to_string()],
-        Part::Done(finished) => vec![head.closing(&finished).to_string(), "[DONE]".to_owned()],
+    let mut characters = 0_usize;
+    let parts = stream::iter([first]).chain(UnboundedReceiverStream::new(parts));
+    let rest = parts.map(move |part| match part {
+        Part::More(text, tokens) => {
+            let chunk = head.chunk(&text, &tokens, characters);
+            characters = characters.saturating_add(text.chars().count());
+            vec![chunk.to_string()]
+        }
+        Part::Done(finished) => {
+            let closing = head.closing(&finished).into_iter().map(|value| value.to_string());
+            closing.chain(["[DONE]".to_owned()]).collect()
+        }
         Part::Failed(error) => vec![shape::error(&error).to_string()],
     });
     let events = opening
         .chain(rest)
         .flat_map(stream::iter)
         .then(|data| future::ready(Ok::<_, Infallible>(Event::default().data(data))));
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }

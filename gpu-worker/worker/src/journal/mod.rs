@@ -32,7 +32,8 @@ use std::{
 };
 use tributary_primitives::{AccountId, Balance, H256};
 
-const SCHEMA_VERSION: i64 = 1;
+/// 2 since receipts name a commitment; receipts of version 1 cannot be read.
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;

@@ -3,6 +3,8 @@
 
 pub mod backend;
 pub mod chain;
+pub mod real;
+pub mod server;
 
 use std::sync::Arc;
 use tributary_client::{calls::attribution::NewBatch, keys::Key};
@@ -63,6 +65,7 @@ pub fn give_answer(
                     .collect(),
                 unattributed: 1_000_000 - given,
                 index_root: H256::zero(),
+                commitment: H256::zero(),
             };
             let signature = worker().sign(&receipt, &GENESIS);
             (receipt, signature)
