@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 import warnings
+from functools import partial
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -66,7 +67,8 @@ def serve(task):
             peft.eval()
             for mix in mixes:
                 names = [str(row % mix) for row in range(size)]
-                rows.append((mix, rate(lambda: peft.generate(**inputs, adapter_names=names, **fixed))))
+                mixed = partial(peft.generate, **inputs, adapter_names=names, **fixed)
+                rows.append((mix, rate(mixed)))
     return [{"adapters": mix, "tokens_per_second": value} for mix, value in rows]
 
 
