@@ -88,7 +88,9 @@ impl Pool {
     pub(crate) fn register(&mut self, id: String, folder: PathBuf, host: Adapter) {
         self.forget(&id);
         self.generation += 1;
-        let bytes = size(&host);
+        // Prepared matrices are padded. By how much shows when it is prepared for the first time;
+        // until then twice is taken, so that the limit holds.
+        let bytes = size(&host).saturating_mul(2);
         let entry = Entry {
             folder,
             generation: self.generation,
