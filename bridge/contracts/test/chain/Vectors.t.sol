@@ -89,7 +89,7 @@ contract AuthorityVectorsTest is VectorTest {
     }
 }
 
-/// @notice Commitments with signatures of sets up to 513, through `submit`'s own check.
+/// @notice Commitments with signatures of sets up to 600, through `submit`'s own check.
 contract CommitmentVectorsTest is VectorTest {
     function setUp() public {
         open("commitments");

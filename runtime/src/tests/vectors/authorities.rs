@@ -122,7 +122,7 @@ pub fn sets() -> Value {
 }
 
 pub fn commitments() -> Value {
-    let commitments: Vec<_> = [1u32, 2, 3, 4, 7, 21, 70, 100, 300, 513]
+    let commitments: Vec<_> = [1u32, 2, 3, 4, 7, 21, 70, 100, 300, 513, VALIDATORS]
         .into_iter()
         .map(|length| {
             let pairs = pairs(length);
