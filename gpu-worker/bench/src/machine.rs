@@ -49,7 +49,13 @@ impl Machine {
     }
 }
 
-/// Memory of this process that is in RAM, and the most that ever was, in MiB.
+/// From here on the most memory that ever was in RAM is counted anew.
+pub fn forget_peak() {
+    // Where the kernel does not allow it, the peak stays that of the whole run.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Memory of this process that is in RAM, and the most that was, in MiB.
 pub fn resident_mib() -> (f64, f64) {
     let read = |name| {
         let text = field("/proc/self/status", name)?;

@@ -1,6 +1,6 @@
 //! Training: tokens in a second, for one job and for eight at once.
 
-use crate::machine::resident_mib;
+use crate::machine::{forget_peak, resident_mib};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
@@ -13,8 +13,8 @@ pub struct Row {
     pub jobs: usize,
     /// Tokens of all jobs in a second, padding left out.
     pub tokens_per_second: f64,
-    /// Most memory that the process ever had in RAM, in MiB.
-    pub peak_mib: f64,
+    /// Most memory in RAM while training, beyond what was there with the base loaded, in MiB.
+    pub extra_mib: f64,
 }
 
 /// Steps that are measured.
@@ -43,6 +43,8 @@ pub fn one(base: &BaseModel, records: &[Record]) -> Result<Row> {
 /// Several jobs on one base in one pass. Preparing, and measuring the loss before and after, is not
 /// training; nor is the first step, which pays for warming up.
 pub fn many(base: &BaseModel, records: &[Record], jobs: usize) -> Result<Row> {
+    forget_peak();
+    let before = resident_mib().0;
     let specs: Vec<TrainSpec> = (1..=jobs as u64).map(spec).collect();
     let mut trainers = Vec::with_capacity(jobs);
     for spec in &specs {
@@ -66,5 +68,5 @@ pub fn many(base: &BaseModel, records: &[Record], jobs: usize) -> Result<Row> {
         number += 1;
     }
     let tokens_per_second = counted as f64 / f64::max(seconds, 1e-9);
-    Ok(Row { jobs, tokens_per_second, peak_mib: resident_mib().1 })
+    Ok(Row { jobs, tokens_per_second, extra_mib: resident_mib().1 - before })
 }

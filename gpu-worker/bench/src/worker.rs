@@ -103,6 +103,9 @@ pub fn run(options: &Options, runtime: &Runtime) -> Result<()> {
     let folder = tempfile::tempdir()?;
     tch::set_num_threads(*threads as i32);
     let model = BaseModel::load(base, tch::Device::Cpu)?;
+    // First, while nothing but the base is in memory.
+    let records = training::records(&options.data, sizes.steps * training::BATCH)?;
+    let trained = vec![training::one(&model, &records)?, training::many(&model, &records, 8)?];
     let made = adapters::make(folder.path(), sizes.folders, adapters::RANK, model.config())?;
 
     let (base_rate, rows) = runtime.block_on(many(base, *threads, &made, &sizes))?;
@@ -124,8 +127,6 @@ pub fn run(options: &Options, runtime: &Runtime) -> Result<()> {
     let cold = runtime.block_on(cold::run(base, *threads, few, folder.path()))?;
     cold::show(&cold);
 
-    let records = training::records(&options.data, sizes.steps * training::BATCH)?;
-    let trained = vec![training::one(&model, &records)?, training::many(&model, &records, 8)?];
     let attribution = attribution::run(&model, &options.data, options.quick)?;
     drop(model);
 
@@ -274,14 +275,14 @@ fn show_training(ours: &[training::Row], peer: &Peers) {
                 format!("{:.0}", row.tokens_per_second),
                 of(&|peer| format!("{:.0}", peer.tokens_per_second)),
                 of(&|peer| format!("{:.2}", row.tokens_per_second / peer.tokens_per_second)),
-                format!("{:.0}", row.peak_mib),
-                of(&|peer| format!("{:.0}", peer.peak_mib)),
+                format!("{:.0}", row.extra_mib),
+                of(&|peer| format!("{:.0}", peer.extra_mib)),
             ]
         })
         .collect();
     table::print(
         "Training, rank 16, batch 32 (PEFT trains eight one after the other)",
-        &["jobs", "tok/s", "PEFT tok/s", "ratio", "peak MiB", "PEFT peak MiB"],
+        &["jobs", "tok/s", "PEFT tok/s", "ratio", "extra MiB", "PEFT extra MiB"],
         &cells,
     );
 }
