@@ -43,11 +43,9 @@ test: build ## every test
 	@$(ENV); cargo test $(SELECT) --locked --no-fail-fast
 	@python3 examples/defi-exploits/build.py --check
 
-bench-attribution: build ## attribution against retrained models, and its speed; figures to target/bench
+bench-attribution: build ## attribution against retrained models (its speed: bench-worker); figures to target/bench
 	@mkdir -p target/bench
-	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/attribution-eval" --out target/bench/attribution.json
-	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/attribution-bench" --work target/bench/attribution.work > target/bench/attribution-speed.json
-	@cat target/bench/attribution-speed.json
+	@$(ENV); "$$CARGO_TARGET_DIR/$(PROFILE)/attribution-eval" --out target/bench/attribution.json $(ARGS)
 
 test-contracts: contracts ## the Solidity contracts alone (PROFILE_FUZZ=lite, ci or ciheavy)
 	@cd bridge/contracts && FOUNDRY_PROFILE=$(PROFILE_FUZZ) $(FORGE) test

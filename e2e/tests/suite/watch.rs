@@ -99,23 +99,43 @@ async fn unsigned_block(l2: &L2, contracts: &Contracts) -> Result<(u64, u32)> {
     .await
 }
 
-/// Signs another history of a block that is old and that nobody signed, and gets it anchored. The
-/// honest relayer may be faster with a newer block; then it is tried again.
-async fn fork(l2: &L2, liar: &Liar, contracts: &Contracts) -> Result<Lie> {
+/// Makes lies until one is anchored. The honest relayer may be faster with a newer block; then the
+/// next lie is about a newer one still.
+async fn anchored(invent: impl AsyncFn() -> Result<Option<Lie>>, liar: &Liar) -> Result<Lie> {
     let mut refusals = Vec::new();
     until("false anchor", async || {
-        let (set, block) = unsigned_block(l2, contracts).await?;
-        let lie = liar.invent(set, block).await?;
-        match liar.anchor(&lie).await {
-            Ok(()) => Ok(Some(lie)),
-            Err(error) => {
-                refusals.push(format!("{error:#}"));
-                Ok(None)
+        let attempt = async {
+            let lie = invent().await?;
+            if let Some(lie) = &lie {
+                liar.anchor(lie).await?;
             }
-        }
+            Ok::<_, anyhow::Error>(lie)
+        };
+        Ok(attempt.await.unwrap_or_else(|error| {
+            refusals.push(format!("{error:#}"));
+            None
+        }))
     })
     .await
     .with_context(|| format!("{refusals:#?}"))
+}
+
+/// Another history of a block that is old and that nobody signed.
+async fn fork(l2: &L2, liar: &Liar, contracts: &Contracts) -> Result<Option<Lie>> {
+    let (set, block) = unsigned_block(l2, contracts).await?;
+    Ok(Some(liar.invent(set, block).await?))
+}
+
+/// Another history of a block that the validators have just signed.
+async fn newly_signed(l2: &L2, liar: &Liar, contracts: &Contracts) -> Result<Option<Lie>> {
+    let latest = contracts.latest_anchored().await?;
+    let Some(head) = l2.signed_head().await?.filter(|head| head.number > latest) else {
+        return Ok(None);
+    };
+    let Some(signed) = l2.signed(head.hash).await? else { return Ok(None) };
+    let lie = liar.invent(signed.set, signed.block).await?;
+    ensure!(lie.root != signed.root, "the lie is no lie");
+    Ok(Some(lie))
 }
 
 /// Waits until a false game is decided against its proposer, with both bonds paid to the relayer.
@@ -162,7 +182,7 @@ async fn lies_are_found_out() -> Result<()> {
     };
     let mut relayer =
         bridge.relayer_for(Account::Relayer, "run", &bridge.addresses, reporter).await?;
-    let lie = fork(&l2, &liar, &contracts).await?;
+    let lie = anchored(|| fork(&l2, &liar, &contracts), &liar).await?;
     offences.wait((lie.set, lie.block, FORK), &mut relayer).await?;
     ensure!(!contracts.frozen().await?, "one quorum alone contradicts nobody");
 
@@ -191,22 +211,12 @@ async fn lies_are_found_out() -> Result<()> {
     let proven = contracts.game(proven.index).await?.context("the game is gone")?;
     ensure!(proven.proven, "it was not proven");
 
-    // Two quorums for one block. Nothing else may be anchored meanwhile.
+    // Two quorums for one block. Nothing else may be anchored meanwhile; what the relayer sent
+    // before it was stopped may still be mined, and then a newer block is taken.
     relayer.process.stop(Duration::from_secs(15))?;
     let mut relayer =
         bridge.relayer_for(Account::Relayer, "watch", &bridge.addresses, reporter).await?;
-    let latest = contracts.latest_anchored().await?;
-    let signed = until("newly signed block", async || {
-        let head = l2.signed_head().await?.filter(|head| head.number > latest);
-        Ok(match head {
-            Some(head) => l2.signed(head.hash).await?,
-            None => None,
-        })
-    })
-    .await?;
-    let lie = liar.invent(signed.set, signed.block).await?;
-    ensure!(lie.root != signed.root, "the lie is no lie");
-    liar.anchor(&lie).await?;
+    let lie = anchored(|| newly_signed(&l2, &liar, &contracts), &liar).await?;
     until("freeze", async || Ok(contracts.frozen().await?.then_some(())))
         .await
         .with_context(|| relayer.process.tail(30))?;

@@ -34,7 +34,6 @@
 //! 3. *Order*: the order of rows or contributions does not bear on any share.
 //! 4. *Safety*: a truncated, altered or malformed index is refused with an error that says why.
 
-pub mod bench;
 mod build;
 mod disk;
 mod dot;

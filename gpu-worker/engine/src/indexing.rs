@@ -22,59 +22,88 @@ pub const RANK_SIDE: i64 = 4;
 /// The same, along its other side.
 pub const WIDE_SIDE: i64 = 16;
 
-/// [`Index::form`] of indices over gradients as they are.
-const PLAIN: u32 = 0;
-/// [`Index::form`] of indices over balanced gradients.
-const BALANCED: u32 = 1;
 /// A matrix whose gradient is this small a part of the whole (squared) is rounding, not direction.
 const NEGLIGIBLE: f64 = 1e-12;
 
-/// What of a gradient an index's sketch is made of: all of its numbers or its projection from two
-/// sides, **balanced** or as it is.
+/// Where gradients are taken and how their parts are weighed: [`Index::form`] as a number.
+///
+/// At the end of training little is left to be learnt of a record, and what is left of its gradient
+/// says little of what the record taught. So gradients are **faded**: they are taken on the way
+/// from the base to the adapter, where the adapter's change of the base, `B A`, is scaled down to
+/// [`FADED`] of itself. Nothing but the adapter is needed for that, unlike with copies made during
+/// training.
 ///
 /// Matrices of an adapter differ in the size of their gradients by orders of magnitude, so that a
-/// plain inner product sees a few of them only; an optimiser like Adam evens that out. A balanced
-/// gradient has the part of each matrix scaled to unit length, so that the cosine of two balanced
-/// gradients is the mean of the cosines matrix by matrix. It needs nothing beside the gradient.
+/// plain inner product sees a few of them only; an optimiser like Adam evens that out. A
+/// **balanced** gradient has the part of each matrix scaled to unit length, so that the cosine of
+/// two balanced gradients is the mean of the cosines matrix by matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Whether gradients are taken at a faded adapter, not at the adapter as it is.
+    pub faded: bool,
+    /// Whether the parts of all matrices have the same length.
+    pub balanced: bool,
+}
+
+impl Default for Form {
+    /// What training jobs use: of the four the one whose parts of ρ do best by the measures of
+    /// docs/attribution.md together.
+    fn default() -> Self {
+        Self { faded: true, balanced: false }
+    }
+}
+
+/// How much of the adapter's change of the base is left where faded gradients are taken. Chosen
+/// among seven on one set of models, see docs/attribution.md; between 0.2 and 0.5 little changes.
+pub const FADED: f64 = 0.35;
+
+impl Form {
+    /// As an index names it.
+    fn number(self) -> u32 {
+        u32::from(self.balanced) | u32::from(self.faded) << 1
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        (number < 4).then_some(Self { balanced: number & 1 != 0, faded: number & 2 != 0 })
+    }
+}
+
+/// What of a gradient an index's sketch is made of: all of its numbers or its projection from two
+/// sides, in one of the forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GradientSpace {
     projection: Option<TwoSided>,
-    balanced: bool,
+    form: Form,
     /// Numbers of each matrix, in the order of the flat layout.
     blocks: Vec<usize>,
 }
 
 impl GradientSpace {
-    /// The space that a training job makes its index in: as the gradients are, whole up to
-    /// [`WHOLE_MAX`] numbers.
-    ///
-    /// Not balanced: fees are split by parts of ρ, and how well ρ tells answers on the records'
-    /// subject from others has been measured for plain gradients only.
+    /// The space that a training job makes its index in: whole up to [`WHOLE_MAX`] numbers.
     pub fn choose(adapter: &Adapter, model: &ModelConfig, seed: u64) -> Result<Self> {
-        let space = match adapter.flat().numel() as u64 {
-            numbers if numbers <= WHOLE_MAX => Self::whole(adapter, model),
-            _ => Self::two_sided(adapter, model, seed)?,
-        };
-        Ok(space.plain())
+        match adapter.flat().numel() as u64 {
+            numbers if numbers <= WHOLE_MAX => Ok(Self::whole(adapter, model)),
+            _ => Self::two_sided(adapter, model, seed),
+        }
     }
 
-    /// All numbers, balanced, whatever the adapter's size.
+    /// All numbers, whatever the adapter's size.
     pub fn whole(adapter: &Adapter, model: &ModelConfig) -> Self {
         let shapes = adapter.config().shapes(model);
         let blocks = shapes.iter().map(|[m, n]| (m * n) as usize).collect();
-        Self { projection: None, balanced: true, blocks }
+        Self { projection: None, form: Form::default(), blocks }
     }
 
-    /// The projection from two sides, balanced, whatever the adapter's size.
+    /// The projection from two sides, whatever the adapter's size.
     pub fn two_sided(adapter: &Adapter, model: &ModelConfig, seed: u64) -> Result<Self> {
         let projection = TwoSided::new(adapter.config(), model, RANK_SIDE, WIDE_SIDE, seed)?;
         let blocks = projection.blocks();
-        Ok(Self { projection: Some(projection), balanced: true, blocks })
+        Ok(Self { projection: Some(projection), form: Form::default(), blocks })
     }
 
-    /// The same space without balancing.
-    pub fn plain(self) -> Self {
-        Self { balanced: false, ..self }
+    /// The same space in another form.
+    pub fn with(self, form: Form) -> Self {
+        Self { form, ..self }
     }
 
     /// The space that an index of this adapter was made in.
@@ -89,27 +118,19 @@ impl GradientSpace {
         if space.numbers() != sketch.input {
             return Err(IndexError::Length { expected, found: sketch.input }.into());
         }
-        match index.form() {
-            BALANCED => Ok(space),
-            PLAIN => Ok(space.plain()),
-            other => Err(EngineError::Request(format!(
-                "the index holds gradients of form {other}, which this version does not make; \
-                 train the adapter again or update"
-            ))),
-        }
+        let form = Form::from_number(index.form()).ok_or_else(|| {
+            EngineError::Request(format!(
+                "the index holds gradients of form {}, which this version does not make; train \
+                 the adapter again or update",
+                index.form()
+            ))
+        })?;
+        Ok(space.with(form))
     }
 
     /// Numbers of a gradient in this space: what the sketch takes.
     pub fn numbers(&self) -> u64 {
         self.blocks.iter().map(|b| *b as u64).sum()
-    }
-
-    fn form(&self) -> u32 {
-        if self.balanced {
-            BALANCED
-        } else {
-            PLAIN
-        }
     }
 
     /// Calls `each(index, gradient)` for every sample, in no given order.
@@ -121,9 +142,11 @@ impl GradientSpace {
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let options = GradientOptions::default();
+        let faded = self.form.faded.then(|| adapter.faded(base.config(), FADED)).transpose()?;
+        let adapter = faded.as_ref().unwrap_or(adapter);
         let mut balanced = Vec::new();
         let mut each = |index: usize, gradient: &[f32]| {
-            if !self.balanced {
+            if !self.form.balanced {
                 return each(index, gradient);
             }
             balanced.clear();
@@ -164,7 +187,8 @@ pub struct Corpus<'a> {
 }
 
 /// Builds the influence index of an adapter over the records it was trained on, and writes it to
-/// `path`. `on_record` is called with the number of records done.
+/// `path`. `on_record` is called with the number of records done. A `space` that projects from two
+/// sides must have been made with the seed of `spec`.
 pub fn build_influence(
     base: &BaseModel,
     adapter: &Adapter,
@@ -174,6 +198,14 @@ pub fn build_influence(
     path: &Path,
     on_record: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Index> {
+    // A query is projected with the seed that the index names.
+    if let Some(seed) = space.projection.as_ref().map(TwoSided::seed).filter(|s| *s != spec.seed) {
+        return Err(EngineError::Spec(format!(
+            "gradients are projected with seed {seed}, but the index is asked for with {}; give \
+             both the same",
+            spec.seed
+        )));
+    }
     let sketch = Sketch { seed: spec.seed, input: space.numbers(), dims: spec.dims };
     let ids = corpus.contributions.to_vec();
     let count = corpus.samples.len() as u32;
@@ -182,14 +214,14 @@ pub fn build_influence(
     // dimensions; beyond, memory and time would grow with the square and cube of the rows.
     if count <= spec.dims {
         let mut builder =
-            Builder::new(sketch, spec.lambda_millionths, ids, count)?.form(space.form());
+            Builder::new(sketch, spec.lambda_millionths, ids, count)?.form(space.form.number());
         pass.fill(&mut builder, on_record)?;
         let index = builder.build()?;
         index.save(path)?;
         Ok(index)
     } else {
         let mut builder = DiskBuilder::create(path, sketch, spec.lambda_millionths, ids, count)?
-            .form(space.form());
+            .form(space.form.number());
         pass.fill(&mut builder, on_record)?;
         Ok(builder.finish()?)
     }

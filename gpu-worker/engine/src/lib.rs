@@ -38,7 +38,7 @@ pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{nf4_round_trip, BaseModel, Quantise, Transformer};
 pub use record::{Record, Sample};
 pub use serve::runner::Pooling;
-pub use serve::score::{score, Scored};
+pub use serve::score::{score, Agreement, Scored, BF16_TOLERANCE, F32_TOLERANCE};
 pub use serve::stats::{EngineStats, TierStats};
 pub use serve::stock::LoraPath;
 pub use tokenizer::{Message, TextStream, Tokenizer};

@@ -196,6 +196,17 @@ impl Adapter {
         Self { config: self.config.clone(), flat: self.flat.shallow_clone() }
     }
 
+    /// The adapter with `part` of its change of the base: every B times `part`.
+    pub(crate) fn faded(&self, model: &ModelConfig, part: f64) -> Result<Self> {
+        let sizes: Vec<i64> = self.config.shapes(model).iter().map(|[m, n]| m * n).collect();
+        let mut matrices = self.flat.detach().f_split_with_sizes(&sizes, 0)?;
+        // A and B stand in turn.
+        for b in matrices.iter_mut().skip(1).step_by(2) {
+            *b = b.f_mul_scalar(part)?;
+        }
+        Ok(Self { config: self.config.clone(), flat: Tensor::f_cat(&matrices, 0)? })
+    }
+
     /// Views for a pass, in the number format `kind`.
     pub fn tensors(&self, model: &ModelConfig, kind: Kind) -> LoraTensors {
         Self::views(&self.config, model, &self.flat.to_kind(kind))

@@ -16,6 +16,7 @@ fn every_method_is_measured_and_retrained_models_are_kept() {
     let data = root.join("examples/defi-exploits");
     let spec = TrainSpec { rank: 4, alpha: 8.0, epochs: 5, batch: 6, ..TrainSpec::default() };
     let settings = Settings {
+        skip: 1,
         facts: 1,
         wordings: 4,
         subsets: 3,

@@ -5,7 +5,7 @@ use std::path::Path;
 use tch::Device;
 use tributary_attribution::{Builder, IndexError, Sketch, SpanIndex, SpanOptions};
 use tributary_engine::indexing::{
-    build_influence, build_spans, queries, span_tokens, Corpus, GradientSpace,
+    build_influence, build_spans, queries, span_tokens, Corpus, Form, GradientSpace,
 };
 use tributary_engine::{
     encode_records, train, BaseModel, Engine, EngineError, EngineOptions, IndexSpec, Record,
@@ -92,7 +92,7 @@ fn every_space_finds_whose_record_it_was() {
     let index_spec = IndexSpec { dims: 1024, ..IndexSpec::default() };
     let whole = GradientSpace::whole(&adapter, base.config());
     let chosen = GradientSpace::choose(&adapter, base.config(), 5).unwrap();
-    assert_eq!(chosen, whole.clone().plain());
+    assert_eq!(chosen, whole);
     assert_eq!(whole.numbers(), adapter.flat().numel() as u64);
     let two_sided = GradientSpace::two_sided(&adapter, base.config(), index_spec.seed).unwrap();
     assert!(two_sided.numbers() < whole.numbers() / 10);
@@ -108,7 +108,12 @@ fn every_space_finds_whose_record_it_was() {
     let few_dims = IndexSpec { dims: 8, ..index_spec };
     let solved_on_disk = build(&few_dims, &whole, &mut vec![]);
     assert_eq!((solved_on_disk.rows(), solved_on_disk.sketch().dims), (12, 8));
-    for space in [whole.clone(), two_sided.clone(), whole.plain(), two_sided.plain()] {
+    let forms = [(false, false), (false, true), (true, false), (true, true)];
+    let spaces = forms.into_iter().flat_map(|(faded, balanced)| {
+        let form = Form { faded, balanced };
+        [whole.clone().with(form), two_sided.clone().with(form)]
+    });
+    for space in spaces {
         let mut calls = vec![];
         let index = build(&index_spec, &space, &mut calls);
         assert_eq!(tributary_attribution::Index::open(&path).unwrap(), index);
@@ -126,6 +131,11 @@ fn every_space_finds_whose_record_it_was() {
             assert!(apart.into_iter().all(|(a, b)| a.abs_diff(*b) <= 1));
         }
     }
+    // A projection of another seed than the index's would never be found again.
+    let seeded = IndexSpec { seed: index_spec.seed + 1, ..index_spec };
+    let refused =
+        build_influence(&base, &adapter, corpus, &seeded, &two_sided, &path, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(EngineError::Spec(_))));
     // Indices of another adapter's size and of another kind of gradient are refused.
     let made = |input: u64, form: u32| {
         let sketch = Sketch { seed: 0, input, dims: 8 };

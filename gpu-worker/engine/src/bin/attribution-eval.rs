@@ -26,6 +26,9 @@ struct Arguments {
     /// Facts taken from each shard.
     #[arg(long, default_value_t = Settings::default().facts)]
     facts: usize,
+    /// Facts of each shard that are left out before them.
+    #[arg(long, default_value_t = Settings::default().skip)]
+    skip: usize,
     /// Passes over the records in every training.
     #[arg(long, default_value_t = Settings::default().spec.epochs)]
     epochs: usize,
@@ -62,8 +65,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Report, EngineError> {
     tch::set_num_threads(arguments.threads.clamp(1, 1024));
     let base = BaseModel::load(&arguments.base, Device::Cpu)?;
-    let mut settings =
-        Settings { subsets: arguments.subsets, facts: arguments.facts, ..Settings::default() };
+    let mut settings = Settings {
+        subsets: arguments.subsets,
+        skip: arguments.skip,
+        facts: arguments.facts,
+        ..Settings::default()
+    };
     settings.spec.epochs = arguments.epochs;
     let work = arguments.out.with_extension("work");
     let say = &mut |what: String| eprintln!("{what}");

@@ -18,6 +18,7 @@ pub mod stock;
 
 use std::sync::OnceLock;
 
+pub(crate) use adapters::KernelDeltas;
 pub use adapters::{load_adapter, model_table, pair_of};
 pub use compile::{compile, Compiled};
 pub use graph::Graph;

@@ -187,7 +187,8 @@ pub struct Attributed {
 pub struct IndexSpec {
     /// Dimensions of the projected gradients.
     pub dims: u32,
-    /// Damping, in millionths.
+    /// Damping, in millionths. The more, the more it takes for ρ to count an answer as explained:
+    /// one record like it alone explains `1 / (1 + λ)`.
     pub lambda_millionths: u32,
     /// Draws the projection.
     pub seed: u64,
@@ -195,7 +196,7 @@ pub struct IndexSpec {
 
 impl Default for IndexSpec {
     fn default() -> Self {
-        Self { dims: 4096, lambda_millionths: 10_000, seed: 0 }
+        Self { dims: 4096, lambda_millionths: 300_000, seed: 0 }
     }
 }
 

@@ -43,13 +43,13 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Takes `facts` facts from every shard in `folder` (`shard-N.jsonl`, `held-out.jsonl`), each
-    /// with `wordings` of its training questions and its first held-out question, in the files'
+    /// Takes `facts` facts after the first `skip` from every shard in `folder` (`shard-N.jsonl`,
+    /// `held-out.jsonl`), each with `wordings` of its training questions and its first held-out question, in the files'
     /// order. A fact is what records of the same answer say.
     ///
     /// The first two wordings of a fact are skipped: they were written for that fact alone, and a
     /// search for words finds them more easily than the rest.
-    pub fn read(folder: &Path, facts: usize, wordings: usize) -> Result<Self> {
+    pub fn read(folder: &Path, skip: usize, facts: usize, wordings: usize) -> Result<Self> {
         let mut held_out: BTreeMap<String, Item> = BTreeMap::new();
         for item in lines::<Item>(&folder.join("held-out.jsonl"))? {
             held_out.entry(item.completion.clone()).or_insert(item);
@@ -68,7 +68,7 @@ impl DataSet {
                 }
                 by_fact.entry(item.completion.clone()).or_default().push(item);
             }
-            for fact in order.iter().take(facts) {
+            for fact in order.iter().skip(skip).take(facts) {
                 let of_fact = by_fact.remove(fact).unwrap_or_default();
                 let Some(query) = held_out.get(fact) else { continue };
                 records.extend(of_fact.into_iter().skip(2).take(wordings));
@@ -135,7 +135,7 @@ mod tests {
 
     fn read() -> DataSet {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/defi-exploits");
-        DataSet::read(&folder, 5, 4).unwrap()
+        DataSet::read(&folder, 0, 5, 4).unwrap()
     }
 
     #[test]

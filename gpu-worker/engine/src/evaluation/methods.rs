@@ -12,7 +12,7 @@ use super::study::{mean_states, Study};
 use super::text::Bm25;
 use crate::engine::IndexSpec;
 use crate::error::Result;
-use crate::indexing::{build_influence, queries as index_queries, Corpus, GradientSpace};
+use crate::indexing::{build_influence, queries as index_queries, Corpus, Form, GradientSpace};
 
 /// What a method says of every question and record: more is more in the answer's favour.
 pub(super) struct Scores {
@@ -39,14 +39,40 @@ pub(super) fn score(
     work: &Path,
 ) -> Result<Vec<Scores>> {
     let (base, adapter) = (study.base, &study.adapter);
+    let spec = IndexSpec::default();
     let whole = GradientSpace::whole(adapter, base.config());
-    let two_sided = GradientSpace::two_sided(adapter, base.config(), seed)?;
-    let mut all =
-        ours(study, &whole, work, ["index, influence, balanced", "index, parts of ρ, balanced"])?;
-    let names = ["index, influence, balanced, two-sided", "index, parts of ρ, balanced, two-sided"];
-    all.extend(ours(study, &two_sided, work, names)?);
-    let names = ["index, influence", "index, parts of ρ"];
-    all.extend(ours(study, &whole.plain(), work, names)?);
+    let two_sided = GradientSpace::two_sided(adapter, base.config(), spec.seed)?;
+    let mut all = vec![];
+    for (space, lambda, names) in [
+        (whole.clone(), spec.lambda_millionths, ["index, influence", "index, parts of ρ"]),
+        (whole.clone(), 1_000_000, ["", "index, parts of ρ, λ = 1"]),
+        (whole.clone(), 10_000, ["", "index, parts of ρ, λ = 0.01"]),
+        (
+            two_sided,
+            spec.lambda_millionths,
+            ["index, influence, two-sided", "index, parts of ρ, two-sided"],
+        ),
+        (
+            whole.clone().with(Form { faded: true, balanced: true }),
+            spec.lambda_millionths,
+            ["index, influence, balanced", "index, parts of ρ, balanced"],
+        ),
+        (
+            whole.clone().with(Form { faded: false, balanced: false }),
+            spec.lambda_millionths,
+            ["index, influence, not faded", "index, parts of ρ, not faded"],
+        ),
+        (
+            whole.with(Form { faded: false, balanced: true }),
+            spec.lambda_millionths,
+            ["index, influence, not faded, balanced", "index, parts of ρ, not faded, balanced"],
+        ),
+    ] {
+        let spec = IndexSpec { lambda_millionths: lambda, ..spec };
+        let scores = ours(study, &space, &spec, work, names)?;
+        // λ does not enter influences.
+        all.extend(scores.into_iter().filter(|scores| !scores.method.is_empty()));
+    }
 
     let gradients = Gradients::of(study)?;
     all.push(Scores::of_pair("DataInf", &datainf(&gradients))?);
@@ -73,15 +99,15 @@ pub(super) fn score(
 fn ours(
     study: &Study,
     space: &GradientSpace,
+    spec: &IndexSpec,
     work: &Path,
     names: [&'static str; 2],
 ) -> Result<Vec<Scores>> {
     let owners = vec![0; study.samples.len()];
     let corpus = Corpus { samples: &study.samples, owners: &owners, contributions: &[[0; 32]] };
     let path = work.join("influence.idx");
-    let spec = IndexSpec::default();
     let (base, adapter) = (study.base, &study.adapter);
-    let index = build_influence(base, adapter, corpus, &spec, space, &path, &mut |_| Ok(()))?;
+    let index = build_influence(base, adapter, corpus, spec, space, &path, &mut |_| Ok(()))?;
     let queries = index_queries(base, adapter, &index, &study.queries)?;
     let ppm = |rows: Vec<Vec<i64>>| -> Vec<Vec<f64>> {
         rows.iter().map(|row| row.iter().map(|v| *v as f64 / 1e6).collect()).collect()

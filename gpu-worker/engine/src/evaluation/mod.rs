@@ -5,7 +5,6 @@ mod data;
 mod gradient;
 mod methods;
 mod report;
-mod speed;
 mod statistics;
 mod study;
 mod tail_patch;
@@ -23,7 +22,6 @@ use crate::train::TrainSpec;
 
 pub use data::{DataSet, Item};
 pub use report::{Report, Row};
-pub use speed::{speed, SpeedSettings};
 
 use methods::{score, Scores};
 use study::Study;
@@ -31,6 +29,9 @@ use study::Study;
 /// What is measured, and how much of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
+    /// Facts of every shard that are left out before the first one that is taken.
+    #[serde(default)]
+    pub skip: usize,
     /// Facts taken from every shard.
     pub facts: usize,
     /// Training wordings of each fact.
@@ -54,6 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         let spec = TrainSpec { rank: 8, alpha: 16.0, epochs: 10, batch: 8, ..TrainSpec::default() };
         Self {
+            skip: 0,
             facts: 8,
             wordings: 4,
             subsets: 64,
@@ -79,7 +81,7 @@ pub fn evaluate(
 ) -> Result<Report> {
     let start = Instant::now();
     std::fs::create_dir_all(work).map_err(crate::EngineError::io(work))?;
-    let data = DataSet::read(data_folder, settings.facts, settings.wordings)?;
+    let data = DataSet::read(data_folder, settings.skip, settings.facts, settings.wordings)?;
     let count = data.records.len();
     say(format!("{count} records, {} questions", data.queries.len()));
     let checkpoint = work.join("checkpoint");

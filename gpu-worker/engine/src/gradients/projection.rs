@@ -55,6 +55,11 @@ impl TwoSided {
         Ok(Self { seed, shapes, sides })
     }
 
+    /// What draws it.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Numbers of a projected gradient.
     pub fn dims(&self) -> i64 {
         self.sides.iter().map(|[l, r]| l * r).sum()

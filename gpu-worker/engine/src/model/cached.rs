@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::deltas::{Deltas, GATE_UP, QKV};
 use super::Transformer;
 use crate::config::Projection;
 use crate::error::Result;
@@ -26,14 +27,6 @@ impl KvCache {
         }
         Ok(())
     }
-}
-
-/// Adds adapters to projections of a flat batch.
-pub(crate) trait MultiLora {
-    /// Adds to `y` `[rows, out]`, in place, what the rows' adapters make of `x` `[rows, in]` in
-    /// projection `p` of block `layer`. The last dimension of `y` is contiguous, its rows need
-    /// not be.
-    fn apply(&self, layer: usize, p: Projection, x: &Tensor, y: &Tensor) -> Result<()>;
 }
 
 /// One token of one sequence.
@@ -125,7 +118,7 @@ impl Transformer {
         &self,
         plan: &Plan,
         cache: &mut KvCache,
-        lora: Option<&dyn MultiLora>,
+        deltas: Option<&dyn Deltas>,
     ) -> Result<Tensor> {
         let device = self.device();
         let there = |list: &[i64]| Tensor::from_slice(list).to_device(device);
@@ -139,18 +132,11 @@ impl Transformer {
 
         let mut x = Tensor::embedding(&self.embed, &there(&plan.ids), -1, false, false);
         for (index, layer) in self.layers.iter().enumerate() {
-            let project = |p: Projection, input: &Tensor| -> Result<Tensor> {
-                let y = layer.projections[p as usize].linear(input);
-                if let Some(lora) = lora {
-                    lora.apply(index, p, input, &y)?;
-                }
-                Ok(y)
-            };
             let normed = self.normed(&x, &layer.input_norm);
+            let [q, k, v] = self.project(index, QKV, &normed, deltas)?;
             let heads = |t: Tensor, n: i64| t.view([rows, n, 1, d]);
-            let q = rotate(&heads(project(Projection::Q, &normed)?, h), &rope);
-            let k = rotate(&heads(project(Projection::K, &normed)?, kv), &rope);
-            let v = heads(project(Projection::V, &normed)?, kv);
+            let (q, k, v) =
+                (rotate(&heads(q, h), &rope), rotate(&heads(k, kv), &rope), heads(v, kv));
             let (keys, values) = (&mut cache.keys[index], &mut cache.values[index]);
             let _ = keys.index_put_(&at, &k.squeeze_dim(2), false);
             let _ = values.index_put_(&at, &v.squeeze_dim(2), false);
@@ -178,12 +164,14 @@ impl Transformer {
                     .reshape([tokens, h * d]);
                 mixed.narrow(0, row, tokens).copy_(&out);
             }
-            x += project(Projection::O, &mixed)?;
+            let [out] = self.project(index, [Projection::O], &mixed, deltas)?;
+            x += out;
 
             let normed = self.normed(&x, &layer.post_norm);
-            let gate = project(Projection::Gate, &normed)?;
-            let gated = gate.silu() * project(Projection::Up, &normed)?;
-            x += project(Projection::Down, &gated)?;
+            let [gate, up] = self.project(index, GATE_UP, &normed, deltas)?;
+            let gated = gate.silu() * up;
+            let [down] = self.project(index, [Projection::Down], &gated, deltas)?;
+            x += down;
         }
         Ok(self.normed(&x, &self.norm))
     }

@@ -3,17 +3,11 @@
 
 use tch::{Kind, Tensor};
 
+use super::deltas::{Deltas, GATE_UP, QKV};
 use super::Transformer;
 use crate::config::Projection;
 use crate::error::{EngineError, Result};
 use crate::rope::rotate;
-
-/// Adds the rows' adapters to projections of one block.
-pub(crate) trait Deltas {
-    /// For each of `jobs`, which may read the same input, adds to `y` `[rows, out]` in place what
-    /// the rows' adapters make of `x` `[rows, in]`.
-    fn add(&self, layer: usize, jobs: &[(Projection, &Tensor, &Tensor)]) -> Result<()>;
-}
 
 /// The state of `rows` sequences under decoding.
 pub(crate) struct FixedState {
@@ -77,10 +71,6 @@ impl Transformer {
     ) -> Result<Tensor> {
         let rows = state.ids.size()[0];
         let (heads, kv, d) = (self.config.heads, self.config.kv_heads, self.config.head_dim);
-        let add = |layer: usize, jobs: &[(Projection, &Tensor, &Tensor)]| match deltas {
-            Some(deltas) => deltas.add(layer, jobs),
-            None => Ok(()),
-        };
         let rope = self.rope.rows(&state.positions);
         let at = state.positions.f_view([rows, 1, 1, 1])?;
         let index = at.f_expand([rows, kv, 1, d], false)?;
@@ -92,19 +82,8 @@ impl Transformer {
             .f_expand([rows, kv, heads / kv, capacity], false)?;
         let mut x = Tensor::f_embedding(&self.embed, &state.ids, -1, false, false)?; // [rows, hidden]
         for (number, layer) in self.layers.iter().enumerate() {
-            let linear = |p: Projection, x: &Tensor| layer.projections[p as usize].linear(x);
             let normed = self.normed(&x, &layer.input_norm);
-            let q = linear(Projection::Q, &normed);
-            let k = linear(Projection::K, &normed);
-            let v = linear(Projection::V, &normed);
-            add(
-                number,
-                &[
-                    (Projection::Q, &normed, &q),
-                    (Projection::K, &normed, &k),
-                    (Projection::V, &normed, &v),
-                ],
-            )?;
+            let [q, k, v] = self.project(number, QKV, &normed, deltas)?;
             let q = rotate(&q.f_view([rows, heads, 1, d])?, &rope);
             let k = rotate(&k.f_view([rows, kv, 1, d])?, &rope);
             let _ = state.keys[number].f_scatter_(2, &index, &k)?;
@@ -121,17 +100,13 @@ impl Transformer {
                 false,
             )?;
             let mixed = mixed.f_reshape([rows, heads * d])?;
-            let out = linear(Projection::O, &mixed);
-            add(number, &[(Projection::O, &mixed, &out)])?;
+            let [out] = self.project(number, [Projection::O], &mixed, deltas)?;
             x = x.f_add(&out)?;
 
             let normed = self.normed(&x, &layer.post_norm);
-            let gate = linear(Projection::Gate, &normed);
-            let up = linear(Projection::Up, &normed);
-            add(number, &[(Projection::Gate, &normed, &gate), (Projection::Up, &normed, &up)])?;
+            let [gate, up] = self.project(number, GATE_UP, &normed, deltas)?;
             let gated = gate.f_silu()?.f_mul(&up)?;
-            let down = linear(Projection::Down, &gated);
-            add(number, &[(Projection::Down, &gated, &down)])?;
+            let [down] = self.project(number, [Projection::Down], &gated, deltas)?;
             x = x.f_add(&down)?;
         }
         let logits = self.logits(&self.normed(&x, &self.norm)); // [rows, vocab]

@@ -1,6 +1,7 @@
 //! The transformer: weights of a base model and the passes over them.
 
 mod cached;
+mod deltas;
 mod dense;
 mod fixed;
 mod nf4;
@@ -17,8 +18,8 @@ use crate::rope::Rope;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{write_safetensors, WeightStore};
 
-pub(crate) use cached::{KvCache, MultiLora, Plan, Several, Single};
-pub(crate) use fixed::Deltas;
+pub(crate) use cached::{KvCache, Plan, Several, Single};
+pub(crate) use deltas::Deltas;
 pub use nf4::nf4_round_trip;
 pub use weight::Quantise;
 pub(crate) use weight::Weight;

@@ -1,27 +1,74 @@
-//! The executor in the tensor library's operators: on any device, and the reference in tests.
+//! The executor in the tensor library's operators: on any device, and the reference in tests. On
+//! CUDA adapters are added by the kernel of our own.
+
+mod kernel;
+mod operators;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
 use super::{gave_up, segments, CacheUse, Chunk, Executor, Passed, Prepared, Segment, Setup, Want};
-use crate::config::Projection;
 use crate::error::{EngineError, Result};
 use crate::lora::LoraTensors;
-use crate::model::{BaseModel, KvCache, MultiLora, Plan, Several, Single};
+use crate::model::{BaseModel, Deltas, KvCache, Plan, Several, Single, Transformer};
 
-/// Longer segments are computed one by one: beside them, padding all others would cost more.
-const LONG: usize = 8;
+use kernel::Kernel;
+use operators::Operators;
 
-/// How the tensor library's operators add adapters to a batch.
+/// How a batch's adapters are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoraPath {
     /// Adapter by adapter: the plain way, by which the others are judged.
     Plain,
-    /// The adapters of a few tokens each together, in two batched products over stacked matrices.
-    #[default]
+    /// In the tensor library's operators, the adapters of a few tokens each together: two batched
+    /// products over stacked matrices.
     Batched,
+    /// By the multi-adapter kernel; the model must be in bf16. On the CPU the kernel is emulated,
+    /// slowly, for tests.
+    Kernel,
+    /// [`Self::Kernel`] where it runs on a device, else [`Self::Batched`].
+    #[default]
+    Best,
+}
+
+/// What a [`LoraPath`] comes to.
+enum Adapters {
+    Operators(Operators),
+    Kernel(Box<Kernel>),
+}
+
+impl Adapters {
+    fn new(net: &Transformer, path: LoraPath, most: usize) -> Result<Self> {
+        let kernel = || Ok(Self::Kernel(Box::new(Kernel::new(net, most)?)));
+        let operators = |batched| Self::Operators(Operators::new(batched));
+        match path {
+            LoraPath::Plain => Ok(operators(false)),
+            LoraPath::Batched => Ok(operators(true)),
+            LoraPath::Kernel => kernel(),
+            LoraPath::Best if !net.device().is_cuda() => Ok(operators(true)),
+            LoraPath::Best => Ok(kernel().unwrap_or_else(|error: EngineError| {
+                tracing::warn!(
+                    %error,
+                    "the multi-adapter kernel cannot be used; answers are right, but slower"
+                );
+                operators(true)
+            })),
+        }
+    }
+
+    /// Readies a step over `rows` rows.
+    fn step(
+        &mut self,
+        segments: &[Segment],
+        rows: usize,
+        device: tch::Device,
+    ) -> Result<Box<dyn Deltas + '_>> {
+        Ok(match self {
+            Self::Operators(operators) => Box::new(operators.step(segments, device)?),
+            Self::Kernel(kernel) => Box::new(kernel.step(segments, rows, device)?),
+        })
+    }
 }
 
 struct Slot {
@@ -40,9 +87,7 @@ pub(crate) struct Stock {
     slots: Vec<Slot>,
     /// Slot by place.
     places: Vec<Option<usize>>,
-    path: LoraPath,
-    /// Stacked matrices of the last set of short segments.
-    stacked: Option<Stacked>,
+    adapters: Adapters,
 }
 
 impl Stock {
@@ -61,6 +106,7 @@ impl Stock {
             )));
         }
         let cache = net.new_cache(most as i64, setup.capacity as i64)?;
+        let adapters = Adapters::new(net, setup.path, most)?;
         Ok(Self {
             base,
             cache,
@@ -68,8 +114,7 @@ impl Stock {
             most,
             slots: vec![],
             places: vec![],
-            path: setup.path,
-            stacked: None,
+            adapters,
         })
     }
 
@@ -108,14 +153,13 @@ impl Stock {
         let plan = self.plan(chunks)?;
         let segments = segments(chunks);
         let device = self.base.transformer().device();
-        let lora = match segments.iter().any(|s| s.lora.is_some()) {
+        let deltas = match segments.iter().any(|s| s.lora.is_some()) {
             false => None,
-            true => Some(Segments::new(&segments, self.path, self.stacked.take(), device)?),
+            true => Some(self.adapters.step(&segments, plan.ids.len(), device)?),
         };
         let net = self.base.transformer();
-        let states = net.ragged(&plan, &mut self.cache, lora.as_ref().map(|l| l as &dyn MultiLora));
-        self.stacked = lora.and_then(|l| l.stacked);
-        let states = states?; // [rows, hidden]
+        let states = net.ragged(&plan, &mut self.cache, deltas.as_deref())?; // [rows, hidden]
+        drop(deltas);
         let (mut wanted, mut hidden): (Vec<i64>, Vec<i64>) = (vec![], vec![]);
         let mut row = 0;
         for chunk in chunks {
@@ -188,138 +232,9 @@ impl Executor for Stock {
     }
 }
 
-/// Matrices of several adapters on top of one another, ranks padded with zeros.
-struct Stacked {
-    of: Vec<Rc<Prepared>>,
-    /// `[layer][projection]`: A `[adapters, rank, in]` and B `[adapters, out, rank]` with the
-    /// scale folded in.
-    pairs: Vec<[Option<(Tensor, Tensor)>; 7]>,
-}
-
-impl Stacked {
-    fn new(of: Vec<Rc<Prepared>>) -> Result<Self> {
-        let mut pairs = vec![];
-        loop {
-            let layer = pairs.len();
-            let mut all: [Option<(Tensor, Tensor)>; 7] = Default::default();
-            for (pair, p) in all.iter_mut().zip(Projection::ALL) {
-                *pair = stack(&of, layer, p)?;
-            }
-            if all.iter().all(Option::is_none) {
-                return Ok(Self { of, pairs });
-            }
-            pairs.push(all);
-        }
-    }
-
-    fn is_of(&self, other: &[Rc<Prepared>]) -> bool {
-        self.of.len() == other.len() && self.of.iter().zip(other).all(|(a, b)| Rc::ptr_eq(a, b))
-    }
-}
-
-fn stack(of: &[Rc<Prepared>], layer: usize, p: Projection) -> Result<Option<(Tensor, Tensor)>> {
-    let found: Vec<_> = of
-        .iter()
-        .map(|one| tensors(one).and_then(|t| Some((t.pair(layer, p)?, t.scale()))))
-        .collect();
-    let Some(((a0, b0), _)) = found.iter().flatten().next() else { return Ok(None) };
-    let rank = found.iter().flatten().map(|((a, _), _)| a.size()[0]).max().unwrap_or(0);
-    let (count, input, output) = (of.len() as i64, a0.size()[1], b0.size()[0]);
-    let options = (a0.kind(), a0.device());
-    let a_all = Tensor::f_zeros([count, rank, input], options)?;
-    let b_all = Tensor::f_zeros([count, output, rank], options)?;
-    for (at, pair) in found.iter().enumerate() {
-        if let Some(((a, b), scale)) = pair {
-            let r = a.size()[0];
-            a_all.f_select(0, at as i64)?.f_narrow(0, 0, r)?.f_copy_(a)?;
-            b_all.f_select(0, at as i64)?.f_narrow(1, 0, r)?.f_copy_(&(b * *scale))?;
-        }
-    }
-    Ok(Some((a_all, b_all)))
-}
-
 fn tensors(prepared: &Prepared) -> Option<&LoraTensors> {
     match prepared {
         Prepared::Stock(tensors) => Some(tensors),
         Prepared::Cpu(_) => None,
-    }
-}
-
-/// The adapters of one step.
-struct Segments {
-    /// Computed one by one.
-    long: Vec<Segment>,
-    stacked: Option<Stacked>,
-    /// Rows of the stacked segments: which, `[adapters · most]` padded with row 0, where they
-    /// stand in the padded product, and which they are.
-    padded: Tensor,
-    places: Tensor,
-    rows: Tensor,
-}
-
-impl Segments {
-    fn new(
-        all: &[Segment],
-        path: LoraPath,
-        before: Option<Stacked>,
-        device: tch::Device,
-    ) -> Result<Self> {
-        let adapted = all.iter().filter(|s| s.lora.is_some()).cloned();
-        let (mut short, mut long): (Vec<Segment>, Vec<Segment>) =
-            adapted.partition(|s| path == LoraPath::Batched && s.rows <= LONG);
-        if short.len() == 1 {
-            long.append(&mut short);
-        }
-        let most = short.iter().map(|s| s.rows).max().unwrap_or(0);
-        let (mut padded, mut places, mut rows) = (vec![], vec![], vec![]);
-        for (number, segment) in short.iter().enumerate() {
-            for at in 0..most {
-                let row = if at < segment.rows { segment.row + at } else { segment.row };
-                padded.push(row as i64);
-                if at < segment.rows {
-                    places.push((number * most + at) as i64);
-                    rows.push(row as i64);
-                }
-            }
-        }
-        let of: Vec<Rc<Prepared>> = short.into_iter().filter_map(|s| s.lora).collect();
-        let stacked = match before {
-            _ if of.is_empty() => None,
-            Some(before) if before.is_of(&of) => Some(before),
-            _ => Some(Stacked::new(of)?),
-        };
-        let there = |list: Vec<i64>| Tensor::f_from_slice(&list)?.f_to_device(device);
-        Ok(Self {
-            long,
-            stacked,
-            padded: there(padded)?,
-            places: there(places)?,
-            rows: there(rows)?,
-        })
-    }
-}
-
-impl MultiLora for Segments {
-    fn apply(&self, layer: usize, p: Projection, x: &Tensor, y: &Tensor) -> Result<()> {
-        for segment in &self.long {
-            let (row, rows) = (segment.row as i64, segment.rows as i64);
-            let delta = segment.lora.as_deref().and_then(tensors).and_then(|lora| {
-                lora.delta(layer, p, &x.narrow(0, row, rows).unsqueeze(0)) // [1, rows, out]
-            });
-            if let Some(delta) = delta {
-                let _ = y.f_narrow(0, row, rows)?.f_add_(&delta.squeeze_dim(0))?;
-            }
-        }
-        let Some(stacked) = &self.stacked else { return Ok(()) };
-        let Some((a, b)) = stacked.pairs.get(layer).and_then(|l| l[p as usize].as_ref()) else {
-            return Ok(());
-        };
-        let count = stacked.of.len() as i64;
-        let x = x.f_index_select(0, &self.padded)?.f_view([count, -1, x.size()[1]])?;
-        let low = x.f_bmm(&a.transpose(1, 2))?; // [adapters, most, rank]
-        let delta = low.f_bmm(&b.transpose(1, 2))?; // [adapters, most, out]
-        let delta = delta.f_flatten(0, 1)?.f_index_select(0, &self.places)?;
-        let _ = y.shallow_clone().f_index_add_(0, &self.rows, &delta)?;
-        Ok(())
     }
 }
