@@ -15,11 +15,12 @@ use tributary_engine::{
 };
 use tributary_primitives::{
     jobs::{Targets, TrainSpec},
+    money::PPM,
     views::{JobState, JobView, ModelKind, ModelView, Text},
     AccountId, ContributionId, DatanetId, Digest, JobId, ModelId, VersionRef, H256,
 };
 use tributary_worker::{
-    backend::{Backend, Event, Generate, Message, Prompt, Served},
+    backend::{Attribution, Backend, Event, Generate, Influence, Message, Prompt, Served},
     engine::Engines,
     jobs::{Task, Trainer},
     progress::JobBoard,
@@ -215,6 +216,11 @@ async fn an_adapter_from_training_to_attributed_answer() {
     assert!(found.shares.iter().all(|s| [7, 300].contains(&s.contribution.0)), "{found:?}");
     assert!(found.unattributed_ppm < 1_000_000);
     assert!(found.records.iter().all(|r| r.record < 6 && r.ppm > 0));
+    // Each share comes with the record that lies nearest, in the shares' order.
+    let near = found.influences.iter().map(|i| i.contribution);
+    assert!(near.eq(found.shares.iter().map(|s| s.contribution)), "{found:?}");
+    let whole = i32::try_from(PPM).unwrap();
+    assert!(found.influences.iter().all(|i| i.record < 6 && i.ppm.abs() <= whole), "{found:?}");
     // and the same question gives the same answer and the same shares
     let again = ask(&engines, &model).await.unwrap();
     assert_eq!(again, (tokens.clone(), text));
@@ -232,6 +238,7 @@ async fn an_adapter_from_training_to_attributed_answer() {
     let (tokens, _) = ask(&engines, &alone).await.unwrap();
     let none = engines.attribute(&alone, &prompt(), &tokens).await.unwrap();
     assert_eq!((none.unattributed_ppm, none.shares.len()), (1_000_000, 0));
+    assert!(none.influences.is_empty());
 
     // An index that is not the one that the chain names is refused, as is one that is not there.
     let forged = adapter(3, manifest_digest, index, H256::repeat_byte(9));
@@ -318,4 +325,11 @@ async fn preferences_are_trained_and_their_chosen_answers_attributed() {
     let first = &chosen.records[0];
     assert_eq!((first.contribution, first.record), (ContributionId(7), 2), "{chosen:?}");
     assert!(chosen.unattributed_ppm < rejected.unattributed_ppm, "{chosen:?} {rejected:?}");
+    let near = |of: &Attribution| {
+        let of_fox = |i: &&Influence| i.contribution == ContributionId(7);
+        of.influences.iter().find(of_fox).map(|i| (i.record, i.ppm))
+    };
+    let (record, cosine) = near(chosen).unwrap();
+    assert!(record == 2 && cosine > 800_000, "{chosen:?}");
+    assert!(near(rejected).is_none_or(|(_, other)| other < cosine / 2), "{rejected:?}");
 }
