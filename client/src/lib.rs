@@ -32,6 +32,6 @@ pub use chain::{Chain, ChainError, Event, Included, Wait};
 pub use error::{Error, ErrorKind};
 pub use home::Home;
 pub use keys::{Key, KeyError, KeyStore};
-pub use shards::{Record, Shard, ShardError};
+pub use shards::{Record, RecordKind, Shard, ShardError};
 pub use store::{Store, StoreError};
 pub use tributary_primitives as primitives;

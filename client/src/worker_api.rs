@@ -3,7 +3,7 @@
 mod shapes;
 
 pub use shapes::{
-    Attribution, JobProgress, Payment, RecordShare, ShownCommitment, SignedReceipt, Span,
+    Attribution, Influence, JobProgress, Payment, RecordShare, ShownCommitment, SignedReceipt, Span,
 };
 
 use crate::{vouchers, vouchers::SignedVoucher, ErrorKind};

@@ -216,6 +216,15 @@ pub struct JobResult {
     pub metrics: Metrics,
 }
 
+/// Tokens that a chat template may add to a record, for the bound on what can be charged.
+const TEMPLATE_TOKENS: u64 = 64;
+
+/// Most tokens that a training may charge for: those of its records, of which each has a byte at
+/// least, and of the template around them; saturates.
+pub fn token_bound(records: u64, bytes: u64, epochs: u16) -> u64 {
+    bytes.saturating_add(records.saturating_mul(TEMPLATE_TOKENS)).saturating_mul(u64::from(epochs))
+}
+
 /// Fee for `tokens` at a price per 1,000 tokens, rounded up to the unit; saturates.
 pub fn token_fee(tokens: u64, price_per_1k: Balance) -> Balance {
     price_per_1k.saturating_mul(Balance::from(tokens)).div_ceil(1_000)

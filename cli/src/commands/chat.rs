@@ -19,12 +19,13 @@ use tributary_client::{
     keys::address,
     primitives::{
         jobs::token_fee,
+        money::PPM,
         signing::Share,
         views::{ListingView, ModelView, WorkerView, MAX_PAGE},
         Balance, ChannelId, OPEN,
     },
     store::digest_of,
-    worker_api::{Answer, Question, WorkerApi, WorkerError},
+    worker_api::{Answer, Influence, Question, WorkerApi, WorkerError},
     Chain, Key,
 };
 
@@ -258,24 +259,27 @@ pub async fn run(args: ChatArgs, context: &Context) -> Result<Report> {
     let receipt = keep(&answer, context)?;
 
     let names = datanet_names(&chain, &answer.attribution.shares).await?;
-    let mut rows: Vec<[String; 4]> = answer
+    let mut rows: Vec<[String; 5]> = answer
         .attribution
         .shares
         .iter()
         .map(|share| {
             let (datanet, payout) = names.get(&share.contribution.0).cloned().unwrap_or_default();
-            [percent(share.ppm), share.contribution.to_string(), datanet, payout]
+            let near = answer.attribution.influence_of(share.contribution);
+            let near = near.map(nearest).unwrap_or_default();
+            [percent(share.ppm), share.contribution.to_string(), near, datanet, payout]
         })
         .collect();
     rows.push([
         percent(answer.attribution.unattributed_ppm),
         "—".into(),
+        String::new(),
         "no record explains this part; it goes to the commons".into(),
         String::new(),
     ]);
     let text = format!(
         "{}\nIt cost {}; {} of channel {} are spent. The receipt is {} and in {}.",
-        table(["share", "contribution", "datanet", "paid to"], &rows),
+        table(["share", "contribution", "nearest record", "datanet", "paid to"], &rows),
         open(answer.payment.fee),
         open(answer.payment.spent),
         channel.state().channel,
@@ -292,6 +296,11 @@ pub async fn run(args: ChatArgs, context: &Context) -> Result<Report> {
         }),
         text,
     )
+}
+
+/// The record of a contribution that the answer lies nearest to, and the cosine.
+fn nearest(influence: &Influence) -> String {
+    format!("{} ({:.2})", influence.record, f64::from(influence.ppm) / f64::from(PPM))
 }
 
 /// Whether the receipt speaks of this answer and is the worker's.

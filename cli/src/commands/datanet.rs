@@ -123,7 +123,8 @@ pub struct CreateArgs {
 pub struct PushArgs {
     /// Name or number of the datanet
     name: String,
-    /// The records: one JSON object on each line
+    /// The records: one JSON object on each line, {"prompt", "completion"}, {"messages"} or {"text"};
+    /// or, in a file of their own, preferences {"prompt", "chosen", "rejected"}
     file: PathBuf,
     /// Let the signing key (--key, --uri) pay, instead of the datanet's pot
     #[arg(long)]

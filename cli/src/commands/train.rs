@@ -14,7 +14,7 @@ use std::time::Duration;
 use tributary_client::{
     calls::compute::{FinalizeJob, NewJob, SubmitJob},
     primitives::{
-        jobs::{token_fee, Targets, TrainSpec},
+        jobs::{token_bound, token_fee, Targets, TrainSpec},
         views::{JobState, JobView, ModelKind, MAX_PAGE},
         AccountId, Balance, JobId, VersionRef, OPEN,
     },
@@ -179,14 +179,14 @@ async fn most(chain: &Chain, versions: &[VersionRef], spec: &TrainSpec) -> Resul
     else {
         return Ok(FALLBACK_FEE);
     };
-    let mut tokens: u64 = 0;
+    let (mut records, mut bytes) = (0u64, 0u64);
     for version in versions {
         if let Some(view) = chain.datanets().version(*version).await? {
-            tokens =
-                tokens.saturating_add(view.bytes).saturating_add(view.records.saturating_mul(64));
+            records = records.saturating_add(view.records);
+            bytes = bytes.saturating_add(view.bytes);
         }
     }
-    Ok(token_fee(tokens.saturating_mul(u64::from(spec.epochs)), price))
+    Ok(token_fee(token_bound(records, bytes, spec.epochs), price))
 }
 
 /// Runs `tributary train`.

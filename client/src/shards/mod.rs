@@ -1,6 +1,7 @@
 //! Shards: files of records, their salted trees, and offers of them to a datanet.
 //!
-//! A shard is UTF-8 text with one JSON record on each line (see [`Record`] for the three forms).
+//! A shard is UTF-8 text with one JSON record on each line (see [`Record`] for the forms), all of
+//! them answers to learn or all of them preferences: no training could take a shard that has both.
 //! Its digest is that of the file as it stands; its tree is over the lines without their line
 //! ends, `\r\n` as well as `\n`.
 
@@ -8,7 +9,7 @@ mod kept;
 mod record;
 
 pub use kept::{KeptShard, ShardBook};
-pub use record::{Message, Record};
+pub use record::{Message, Record, RecordKind};
 
 use crate::{store::digest_of, ErrorKind};
 use rand::{rngs::OsRng, RngCore};
@@ -46,6 +47,14 @@ pub enum ShardError {
         line: usize,
         /// Its size.
         bytes: usize,
+    },
+    /// A line is of another kind than those before it.
+    #[error("line {line} is not one of the {kind} that the lines before it are; a training takes answers to learn or preferences, so put each kind into a shard of its own")]
+    MixedKinds {
+        /// Its number, from 1.
+        line: usize,
+        /// What the lines before it are.
+        kind: RecordKind,
     },
     /// The file is too large.
     #[error("the shard has {bytes} bytes, more than {SHARD_MAX}; split it into several")]
@@ -86,9 +95,11 @@ impl ShardError {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadLine { .. } | Self::LongLine { .. } | Self::TooLarge { .. } | Self::Empty => {
-                ErrorKind::Usage
-            }
+            Self::BadLine { .. }
+            | Self::LongLine { .. }
+            | Self::MixedKinds { .. }
+            | Self::TooLarge { .. }
+            | Self::Empty => ErrorKind::Usage,
             Self::NoSuchRecord { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
@@ -105,6 +116,7 @@ pub struct Shard {
     content: Digest,
     lines: Vec<Range<usize>>,
     parsed: Vec<Record>,
+    kind: RecordKind,
 }
 
 /// Shows that a record belongs to a contribution, without showing any other.
@@ -137,6 +149,7 @@ impl Shard {
         }
         let mut lines = Vec::new();
         let mut parsed = Vec::new();
+        let mut kind: Option<RecordKind> = None;
         let mut blank: Option<usize> = None;
         let mut start = 0;
         for (number, chunk) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
@@ -158,13 +171,15 @@ impl Shard {
             }
             let record = Record::parse(line)
                 .map_err(|reason| ShardError::BadLine { line: number, reason })?;
+            let kind = *kind.get_or_insert(record.kind());
+            if kind != record.kind() {
+                return Err(ShardError::MixedKinds { line: number, kind });
+            }
             lines.push(range);
             parsed.push(record);
         }
-        if lines.is_empty() {
-            return Err(ShardError::Empty);
-        }
-        Ok(Self { content: digest_of(&bytes), bytes, lines, parsed })
+        let kind = kind.ok_or(ShardError::Empty)?;
+        Ok(Self { content: digest_of(&bytes), bytes, lines, parsed, kind })
     }
 
     /// Reads and checks a file.
@@ -201,6 +216,11 @@ impl Shard {
     /// The records, read.
     pub fn parsed(&self) -> &[Record] {
         &self.parsed
+    }
+
+    /// What all of them are.
+    pub fn kind(&self) -> RecordKind {
+        self.kind
     }
 
     /// A random seed for the salts of a shard.

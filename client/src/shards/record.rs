@@ -1,4 +1,4 @@
-//! The three forms of a record.
+//! The four forms of a record, and the two kinds of training that they are for.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,7 +12,26 @@ pub struct Message {
     pub content: String,
 }
 
-/// One training example. Members other than those named here are allowed and ignored, such as a
+/// What a training does with a record. One training has records of one kind only: answers are
+/// learnt by their likelihood, preferences by that of one answer against another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// An answer, or a text, to learn.
+    Answers,
+    /// A better and a worse answer.
+    Preferences,
+}
+
+impl std::fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Answers => "answers to learn",
+            Self::Preferences => "preferences",
+        })
+    }
+}
+
+/// One training example. Members other than those of the forms are allowed and ignored, such as a
 /// source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -23,6 +42,16 @@ pub enum Record {
         prompt: String,
         /// What is to be answered.
         completion: String,
+    },
+    /// `{"prompt": …, "chosen": …, "rejected": …}`, as in TRL's preference data sets with a prompt
+    /// of its own.
+    Preference {
+        /// What is asked.
+        prompt: String,
+        /// The better answer. It is the one that counts in attribution.
+        chosen: String,
+        /// The worse one.
+        rejected: String,
     },
     /// `{"messages": [{"role": …, "content": …}, …]}`, with an answer of the assistant in it.
     Chat {
@@ -37,6 +66,14 @@ pub enum Record {
 }
 
 impl Record {
+    /// What a training does with it.
+    pub fn kind(&self) -> RecordKind {
+        match self {
+            Self::Preference { .. } => RecordKind::Preferences,
+            Self::Completion { .. } | Self::Chat { .. } | Self::Text { .. } => RecordKind::Answers,
+        }
+    }
+
     /// Reads one line, without its line end; says what is wrong with it otherwise.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line)
@@ -60,18 +97,19 @@ impl Record {
             .filter(|k| object.contains_key(*k))
             .collect();
         match forms.as_slice() {
-            ["prompt"] => Ok(Self::Completion {
-                prompt: string(&object, "prompt")?,
-                completion: string(&object, "completion")?,
-            }),
+            ["prompt"] => prompted(&object),
             ["messages"] => Ok(Self::Chat { messages: messages(&object)? }),
             ["text"] => Ok(Self::Text { text: string(&object, "text")? }),
             [] if object.contains_key("completion") => {
                 Err("it has a `completion` but no `prompt`".into())
             }
-            [] => {
-                Err("it has neither `prompt` and `completion`, nor `messages`, nor `text`".into())
+            [] if object.contains_key("chosen") || object.contains_key("rejected") => {
+                Err("it has `chosen` or `rejected` but no `prompt`; put what both answer into it"
+                    .into())
             }
+            [] => Err("it has neither `prompt` with `completion`, nor `prompt` with `chosen` and \
+                       `rejected`, nor `messages`, nor `text`"
+                .into()),
             several => {
                 Err(format!("it has `{}` at once; a record has one form", several.join("` and `")))
             }
@@ -96,6 +134,32 @@ fn string(object: &Map<String, Value>, key: &str) -> Result<String, String> {
         Some(Value::String(text)) if text.trim().is_empty() => Err(format!("its `{key}` is empty")),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => Err(format!("its `{key}` is {}, not a string", kind(other))),
+    }
+}
+
+/// A record with a prompt: what else it has tells whether it is an answer or a preference.
+fn prompted(object: &Map<String, Value>) -> Result<Record, String> {
+    let preference = object.contains_key("chosen") || object.contains_key("rejected");
+    match (object.contains_key("completion"), preference) {
+        (true, true) => {
+            Err("it has `completion` beside `chosen` or `rejected`; a record is either \
+                             an answer or a preference"
+                .into())
+        }
+        (false, false) => Err("it has no `completion`, nor `chosen` and `rejected`".into()),
+        (true, false) => Ok(Record::Completion {
+            prompt: string(object, "prompt")?,
+            completion: string(object, "completion")?,
+        }),
+        (false, true) => {
+            let (chosen, rejected) = (string(object, "chosen")?, string(object, "rejected")?);
+            if chosen == rejected {
+                return Err(
+                    "its `chosen` and `rejected` are the same, so neither is preferred".into()
+                );
+            }
+            Ok(Record::Preference { prompt: string(object, "prompt")?, chosen, rejected })
+        }
     }
 }
 

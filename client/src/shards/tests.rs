@@ -7,7 +7,7 @@ fn parse(text: &str) -> Result<Shard, ShardError> {
 }
 
 #[test]
-fn the_three_forms_are_read() {
+fn the_forms_of_answers_are_read() {
     let shard = parse(concat!(
         r#"{"prompt":"Who?","completion":"Nobody.","source":"a book"}"#, "\n",
         r#"{"messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}]}"#, "\r\n",
@@ -27,6 +27,57 @@ fn the_three_forms_are_read() {
 }
 
 #[test]
+fn preferences_are_read_and_proven_like_other_records() {
+    let line = r#"{"prompt":"Who?","chosen":"Nobody.","rejected":"Me.","source":"a book"}"#;
+    let other = r#"{"prompt":"Who?","chosen":"Me.","rejected":"Nobody."}"#;
+    let shard = parse(&format!("{line}\r\n{other}\n")).unwrap();
+    assert_eq!(shard.kind(), RecordKind::Preferences);
+    let expected = Record::Preference {
+        prompt: "Who?".into(),
+        chosen: "Nobody.".into(),
+        rejected: "Me.".into(),
+    };
+    assert_eq!(shard.parsed()[0], expected);
+    // Written out again it is the form that is read, and the one that others read too.
+    let written = serde_json::to_string(&expected).unwrap();
+    assert_eq!(written, r#"{"prompt":"Who?","chosen":"Nobody.","rejected":"Me."}"#);
+    assert_eq!(parse(&written).unwrap().parsed(), [expected]);
+    // What is proven is the line as it stands, with what was ignored in it.
+    let seed = [8; 32];
+    let proof = shard.prove(&seed, 0).unwrap();
+    assert_eq!(proof.record, line);
+    assert!(proof.holds(&shard.root(&seed)));
+    assert!(!RecordProof { record: written, ..proof }.holds(&shard.root(&seed)));
+    assert_eq!(parse(r#"{"text":"a"}"#).unwrap().kind(), RecordKind::Answers);
+}
+
+#[test]
+fn a_shard_holds_one_kind_of_records() {
+    let preference = r#"{"prompt":"a","chosen":"b","rejected":"c"}"#;
+    let forms = [
+        r#"{"prompt":"a","completion":"b"}"#,
+        r#"{"messages":[{"role":"assistant","content":"a"}]}"#,
+        r#"{"text":"a"}"#,
+    ];
+    for answer in forms {
+        let error = parse(&format!("{answer}\n{answer}\n{preference}\n")).unwrap_err();
+        assert!(
+            matches!(error, ShardError::MixedKinds { line: 3, kind: RecordKind::Answers }),
+            "{error}"
+        );
+        let error = parse(&format!("{preference}\n{answer}\n")).unwrap_err();
+        let kind = RecordKind::Preferences;
+        assert!(
+            matches!(error, ShardError::MixedKinds { line: 2, kind: found } if found == kind),
+            "{error}"
+        );
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().starts_with("line 2 is not one of the preferences"), "{error}");
+    }
+    assert_eq!(parse(&forms.join("\n")).unwrap().len(), 3);
+}
+
+#[test]
 fn a_last_line_without_an_end_counts() {
     assert_eq!(parse(r#"{"text":"a"}"#).unwrap().len(), 1);
 }
@@ -42,6 +93,18 @@ fn each_bad_line_is_named_with_its_reason() {
         (r#""text""#, "a string, not an object"),
         ("null", "null, not an object"),
         ("{}", "neither"),
+        (r#"{"chosen":"x","rejected":"y"}"#, "no `prompt`"),
+        (r#"{"rejected":[{"role":"user","content":"x"}]}"#, "no `prompt`"),
+        (r#"{"prompt":"x","chosen":"y"}"#, "no `rejected`"),
+        (r#"{"prompt":"x","rejected":"y"}"#, "no `chosen`"),
+        (r#"{"prompt":"x","chosen":"y","rejected":"y"}"#, "are the same"),
+        (r#"{"prompt":"x","chosen":"","rejected":"y"}"#, "`chosen` is empty"),
+        (r#"{"prompt":"x","chosen":"y","rejected":"\n"}"#, "`rejected` is empty"),
+        (r#"{"prompt":"","chosen":"x","rejected":"y"}"#, "`prompt` is empty"),
+        (r#"{"prompt":"x","chosen":["y"],"rejected":"z"}"#, "`chosen` is a list"),
+        (r#"{"prompt":["x"],"chosen":"y","rejected":"z"}"#, "`prompt` is a list"),
+        (r#"{"prompt":"w","completion":"x","chosen":"y","rejected":"z"}"#, "beside `chosen`"),
+        (r#"{"text":"w","prompt":"x","chosen":"y","rejected":"z"}"#, "at once"),
         (r#"{"completion":"x"}"#, "no `prompt`"),
         (r#"{"prompt":"x"}"#, "no `completion`"),
         (r#"{"prompt":"x","completion":3}"#, "`completion` is a number"),
@@ -85,6 +148,9 @@ fn blank_lines_are_allowed_at_the_end_only() {
 #[test]
 fn sizes_are_bounded() {
     let long = format!("{{\"text\":\"{}\"}}", "x".repeat(LINE_MAX));
+    assert!(matches!(parse(&long), Err(ShardError::LongLine { line: 1, .. })));
+    let long = "x".repeat(LINE_MAX / 2);
+    let long = format!("{{\"prompt\":\"a\",\"chosen\":\"{long}\",\"rejected\":\"{long}y\"}}");
     assert!(matches!(parse(&long), Err(ShardError::LongLine { line: 1, .. })));
     let fits = format!("{{\"text\":\"{}\"}}", "x".repeat(LINE_MAX - 11));
     assert_eq!(fits.len(), LINE_MAX);

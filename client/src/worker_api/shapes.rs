@@ -53,6 +53,18 @@ pub struct RecordShare {
     pub ppm: u32,
 }
 
+/// How near an answer lies to the nearest record of a contribution. Evidence; nothing is paid by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Influence {
+    /// The contribution.
+    pub contribution: ContributionId,
+    /// Position of the nearest record in its shard, from 0.
+    pub record: u64,
+    /// Cosine of that record's gradient with the answer's, in parts per million: −1,000,000 to
+    /// 1,000,000.
+    pub ppm: i32,
+}
+
 /// A stretch of an answer that stands word for word in training records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -121,6 +133,9 @@ pub struct Attribution {
     /// The records that weighed most.
     #[serde(default)]
     pub records: Vec<RecordShare>,
+    /// How near the answer lies to each contribution that has a share.
+    #[serde(default)]
+    pub influences: Vec<Influence>,
     /// What stands word for word in training records, when the worker looked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spans: Option<Vec<Span>>,
@@ -129,6 +144,13 @@ pub struct Attribution {
     /// What the answer can be computed again from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<ShownCommitment>,
+}
+
+impl Attribution {
+    /// How near the answer lies to a contribution, when the worker says so.
+    pub fn influence_of(&self, contribution: ContributionId) -> Option<&Influence> {
+        self.influences.iter().find(|influence| influence.contribution == contribution)
+    }
 }
 
 /// A receipt with the worker's signature.

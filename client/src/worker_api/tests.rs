@@ -66,8 +66,10 @@ fn an_answer_needs_its_receipt() {
     reading.take(chunk("lo")).unwrap();
     let end = json!({
         "choices": [{"delta": {}, "finish_reason": "length"}],
-        "attribution": {"shares": [], "unattributed_ppm": 1_000_000, "explained_ppm": 0,
-            "records": [], "index_root": H256::zero()},
+        "attribution": {"shares": [{"contribution": 4, "ppm": 700_000}],
+            "unattributed_ppm": 300_000, "explained_ppm": 700_000, "records": [],
+            "influences": [{"contribution": 4, "record": 2, "ppm": -5}],
+            "index_root": H256::zero()},
         "receipt": {"receipt": receipt(), "signature": "0x00"},
         "payment": {"fee": "5", "spent": "12", "cumulative": "100"},
     });
@@ -75,6 +77,13 @@ fn an_answer_needs_its_receipt() {
     let answer = reading.finish(H256::zero()).unwrap();
     assert_eq!((answer.text.as_str(), answer.finish_reason.as_str()), ("Hello", "length"));
     assert_eq!((answer.payment.fee, answer.payment.spent), (5, 12));
+    let near = answer.attribution.influence_of(ContributionId(4)).unwrap();
+    assert_eq!((near.record, near.ppm), (2, -5));
+    assert_eq!(answer.attribution.influence_of(ContributionId(5)), None);
+    // A worker that does not say it yet is understood.
+    let mut older = serde_json::to_value(&answer.attribution).unwrap();
+    older.as_object_mut().unwrap().remove("influences");
+    assert!(serde_json::from_value::<Attribution>(older).unwrap().influences.is_empty());
     let mut broken = Reading::default();
     broken.take(chunk("Hel")).unwrap();
     assert!(broken.finish(H256::zero()).unwrap_err().contains("broke off"));

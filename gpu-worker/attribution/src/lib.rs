@@ -22,6 +22,9 @@
 //! formula. Record `i`'s part of ρ is `aᵢ cᵢ / qᵀq`; a contribution's share is the positive part
 //! of the sum over its rows, scaled so that all shares add up to ρ.
 //!
+//! Beside these, record `i`'s **influence** is the cosine `aᵢ / ‖q‖`, and a contribution's the
+//! largest of its rows. Influences divide nothing among rows, and nothing is settled by them.
+//!
 //! # Damping
 //! λ is the caller's, as long as the rows leave most of the space free. Where they fill it, every
 //! direction would count as explained, so λ is raised in doublings until a random direction is
@@ -52,7 +55,7 @@ pub use disk::DiskBuilder;
 pub use error::IndexError;
 pub use format::{ContributionId, Index};
 pub use quantise::Query;
-pub use score::{Attribution, RecordScore, WHOLE_PPM};
+pub use score::{Attribution, Influence, RecordScore, WHOLE_PPM};
 pub use sketch::Sketch;
 pub use spans::{Occurrence, Span, SpanBuilder, SpanIndex, SpanOptions};
 

@@ -26,6 +26,17 @@ pub struct RecordScore {
     pub ppm: i64,
 }
 
+/// How near an answer lies to the nearest record of a contribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Influence {
+    /// Number of the contribution.
+    pub contribution: u32,
+    /// Its row with the largest influence, the first of them in a tie.
+    pub row: u32,
+    /// That influence in parts per million; see [`Index::influences`].
+    pub ppm: i64,
+}
+
 /// Whose records shaped an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribution {
@@ -36,6 +47,35 @@ pub struct Attribution {
     pub unattributed_ppm: u32,
     /// The records with the largest parts, largest first.
     pub records: Vec<RecordScore>,
+    /// The largest influence in each contribution that has rows, in the order of their numbers.
+    pub influences: Vec<Influence>,
+}
+
+/// What a query finds at a row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    /// `aᵢ cᵢ` in units of 2^-(2·SCALE_BITS − 2·DROPPED_BITS), the query's own scale left out.
+    part: i128,
+    /// `aᵢ` in units of 2^-SCALE_BITS, the query's own scale left out.
+    along: i64,
+}
+
+/// ‖q‖ of a query, with 16 bits after the point.
+struct Length(i128);
+
+impl Length {
+    fn of(query: &Query) -> Self {
+        let square: u128 = query.integers().iter().map(|v| i128::from(*v).pow(2) as u128).sum();
+        Self((square << 32).isqrt() as i128)
+    }
+
+    /// `aᵢ / ‖q‖` in parts per million, floored.
+    fn cosine(&self, along: i64) -> i64 {
+        // 2^16 makes up for the bits after the length's point.
+        let a = (i128::from(along) * i128::from(WHOLE_PPM)) << 16;
+        let ppm = a.div_euclid(self.0 << SCALE_BITS);
+        i64::try_from(ppm).unwrap_or(i64::MAX * ppm.signum() as i64)
+    }
 }
 
 impl Attribution {
@@ -78,8 +118,8 @@ impl Index {
         top: usize,
         threads: usize,
     ) -> Result<Vec<Attribution>> {
-        let parts = self.parts(queries, threads)?;
-        Ok(queries.iter().zip(parts).map(|(q, parts)| self.attribution(q, &parts, top)).collect())
+        let found = self.look(queries, threads)?;
+        Ok(queries.iter().zip(found).map(|(q, found)| self.attribution(q, &found, top)).collect())
     }
 
     /// First-order influence of every record on every answer, in parts per million: the cosine
@@ -92,17 +132,13 @@ impl Index {
     pub fn influences(&self, queries: &[Query]) -> Result<Vec<Vec<i64>>> {
         self.check_lengths(queries)?;
         let of = |query: &Query| {
-            let wide = Wide::new(query.integers());
-            let square: u128 = query.integers().iter().map(|v| i128::from(*v).pow(2) as u128).sum();
-            // ‖q‖ with 16 bits after the point; below, 2^16 makes up for them.
-            let length = (square << 32).isqrt() as i128;
-            let cosine = |row: usize| {
-                let product = i128::from(wide.dot(self.row(Matrix::A, row)));
-                let a = product * i128::from(self.a_scales[row]) * i128::from(WHOLE_PPM);
-                let ppm = (a << 16).div_euclid(length << SCALE_BITS);
-                i64::try_from(ppm).unwrap_or(i64::MAX * ppm.signum() as i64)
-            };
-            (0..self.rows()).map(cosine).collect()
+            let (wide, length) = (Wide::new(query.integers()), Length::of(query));
+            (0..self.rows())
+                .map(|row| {
+                    let product = wide.dot(self.row(Matrix::A, row));
+                    length.cosine(along(product, self.a_scales[row]))
+                })
+                .collect()
         };
         Ok(queries.iter().map(of).collect())
     }
@@ -118,21 +154,20 @@ impl Index {
         Ok(())
     }
 
-    /// `aᵢ cᵢ` of every row for every query, in units of 2^-(2·SCALE_BITS − 2·DROPPED_BITS), the
-    /// query's own scale left out.
-    fn parts(&self, queries: &[Query], threads: usize) -> Result<Vec<Vec<i128>>> {
+    /// What every query finds at every row.
+    fn look(&self, queries: &[Query], threads: usize) -> Result<Vec<Vec<Found>>> {
         self.check_lengths(queries)?;
         let wide: Vec<Wide> = queries.iter().map(|q| Wide::new(q.integers())).collect();
-        let part = |row: usize, query: &Wide| {
-            let a = scaled(query.dot(self.row(Matrix::A, row)), self.a_scales[row]);
-            let w = scaled(query.dot(self.row(Matrix::W, row)), self.w_scales[row]);
-            a * w
+        let at = |row: usize, query: &Wide| {
+            let a = along(query.dot(self.row(Matrix::A, row)), self.a_scales[row]);
+            let w = along(query.dot(self.row(Matrix::W, row)), self.w_scales[row]);
+            Found { part: dropped(a) * dropped(w), along: a }
         };
-        let mut parts = vec![vec![0i128; self.rows()]; queries.len()];
+        let mut found = vec![vec![Found::default(); self.rows()]; queries.len()];
         let size = self.rows().div_ceil(threads.max(1)).max(1);
         // Each thread has rows of its own, and their places in every query's list.
-        let mut shares: Vec<Vec<&mut [i128]>> = Vec::new();
-        for list in &mut parts {
+        let mut shares: Vec<Vec<&mut [Found]>> = Vec::new();
+        for list in &mut found {
             for (share, chunk) in list.chunks_mut(size).enumerate() {
                 match shares.get_mut(share) {
                     Some(of) => of.push(chunk),
@@ -140,11 +175,11 @@ impl Index {
                 }
             }
         }
-        let fill = |share: usize, mut lists: Vec<&mut [i128]>| {
+        let fill = |share: usize, mut lists: Vec<&mut [Found]>| {
             let rows = lists.first().map_or(0, |list| list.len());
             for i in 0..rows {
                 for (list, query) in lists.iter_mut().zip(&wide) {
-                    list[i] = part(share * size + i, query);
+                    list[i] = at(share * size + i, query);
                 }
             }
         };
@@ -157,32 +192,52 @@ impl Index {
                 }
             }),
         }
-        Ok(parts)
+        Ok(found)
     }
 
-    fn attribution(&self, query: &Query, parts: &[i128], top: usize) -> Attribution {
+    /// The largest influence in each contribution that has rows.
+    fn nearest(&self, query: &Query, found: &[Found]) -> Vec<Influence> {
+        let mut nearest: Vec<Option<(i64, u32)>> = vec![None; self.contributions.len()];
+        for (row, (at, &contribution)) in found.iter().zip(self.row_contribution.iter()).enumerate()
+        {
+            let best = &mut nearest[contribution as usize];
+            if best.is_none_or(|(along, _)| along < at.along) {
+                *best = Some((at.along, row as u32));
+            }
+        }
+        let length = Length::of(query);
+        let named = nearest.into_iter().zip(0u32..);
+        named
+            .filter_map(|(best, contribution)| {
+                let (along, row) = best?;
+                Some(Influence { contribution, row, ppm: length.cosine(along) })
+            })
+            .collect()
+    }
+
+    fn attribution(&self, query: &Query, found: &[Found], top: usize) -> Attribution {
         let length: i128 = query.integers().iter().map(|v| i128::from(*v).pow(2)).sum();
         let length = length << (2 * SCALE_BITS - 2 * DROPPED_BITS);
         // Saturates only where an index was forged with senseless scales.
         let ppm = |part: i128| part.saturating_mul(i128::from(WHOLE_PPM)).div_euclid(length);
 
         let whole = i128::from(WHOLE_PPM);
-        let explained = ppm(parts.iter().sum()).clamp(0, whole) as u32;
+        let explained = ppm(found.iter().map(|at| at.part).sum()).clamp(0, whole) as u32;
         let mut sums = vec![0i128; self.contributions.len()];
-        for (part, &contribution) in parts.iter().zip(self.row_contribution.iter()) {
-            sums[contribution as usize] += part;
+        for (at, &contribution) in found.iter().zip(self.row_contribution.iter()) {
+            sums[contribution as usize] += at.part;
         }
         let ids = &self.contributions;
         let shares = split(explained, &sums, ids);
         let given: u32 = shares.iter().sum();
-        let mut records: Vec<RecordScore> = parts
+        let mut records: Vec<RecordScore> = found
             .iter()
             .zip(self.row_contribution.iter())
             .enumerate()
-            .map(|(row, (part, &contribution))| RecordScore {
+            .map(|(row, (at, &contribution))| RecordScore {
                 row: row as u32,
                 contribution,
-                ppm: i64::try_from(ppm(*part)).unwrap_or(i64::MAX * part.signum() as i64),
+                ppm: i64::try_from(ppm(at.part)).unwrap_or(i64::MAX * at.part.signum() as i64),
             })
             .collect();
         let order = |r: &RecordScore| (std::cmp::Reverse(r.ppm), r.row);
@@ -195,12 +250,18 @@ impl Index {
             shares: ids.iter().copied().zip(shares).collect(),
             unattributed_ppm: WHOLE_PPM - given,
             records,
+            influences: self.nearest(query, found),
         }
     }
 }
 
-fn scaled(product: i32, scale: u32) -> i128 {
-    (i128::from(product) * i128::from(scale)) >> DROPPED_BITS
+/// A row's product with a query: 31 bits and a sign times 32 bits.
+fn along(product: i32, scale: u32) -> i64 {
+    i64::from(product) * i64::from(scale)
+}
+
+fn dropped(along: i64) -> i128 {
+    i128::from(along >> DROPPED_BITS)
 }
 
 /// Splits `total` in proportion to the positive weights, by largest remainder; all of it is given

@@ -119,6 +119,17 @@ fn influence_is_the_cosine_of_gradients() {
             assert!((*ppm as f64 / 1e6 - cosine).abs() < 0.01, "{ppm} {cosine}");
         }
     }
+    // An attribution names the largest of each contribution; row i belongs to number i mod 3.
+    for (query, row) in queries.iter().zip(&found) {
+        let attributed = index.score(query, 1).unwrap();
+        assert_eq!(attributed.influences.len(), 3);
+        for (number, influence) in (0u32..).zip(&attributed.influences) {
+            let own = (0u32..).zip(row).filter(|(row, _)| row % 3 == number);
+            let largest = own.clone().map(|(_, ppm)| *ppm).max().unwrap();
+            assert_eq!((influence.contribution, influence.ppm), (number, largest));
+            assert!(own.clone().any(|(row, ppm)| row == influence.row && *ppm == largest));
+        }
+    }
     assert!(found[0][3] > 980_000, "a record has the direction of itself: {}", found[0][3]);
     let short = Query::from_integers(vec![1, 2, 3]).unwrap();
     let refused = index.influences(&[short]);

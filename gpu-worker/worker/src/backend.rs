@@ -144,6 +144,18 @@ pub struct RecordShare {
     pub ppm: u32,
 }
 
+/// How near an answer lies to the nearest record of a contribution. Evidence; nothing is paid by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Influence {
+    /// The contribution.
+    pub contribution: ContributionId,
+    /// The nearest record: its line in the contribution's shard, from 0.
+    pub record: u32,
+    /// Cosine of that record's gradient with the answer's, in parts per million: −1,000,000 to
+    /// 1,000,000.
+    pub ppm: i32,
+}
+
 /// A stretch of an answer that stands word for word in training records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Span {
@@ -166,6 +178,8 @@ pub struct Attribution {
     pub unattributed_ppm: u32,
     /// The records that weigh most.
     pub records: Vec<RecordShare>,
+    /// How near the answer lies to each contribution that has a share, in the order of the shares.
+    pub influences: Vec<Influence>,
     /// What stands word for word in training records, when the model has an index of that.
     pub spans: Option<Vec<Span>>,
     /// Root of the index that gave the shares.
@@ -179,6 +193,7 @@ impl Attribution {
             shares: Vec::new(),
             unattributed_ppm: tributary_primitives::money::PPM,
             records: Vec::new(),
+            influences: Vec::new(),
             spans: None,
             index_root: H256::zero(),
         }

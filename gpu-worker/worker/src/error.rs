@@ -2,8 +2,9 @@
 //! status, an OpenAI error type and a metric label of low cardinality.
 
 use axum::http::StatusCode;
+use tributary_client::shards::RecordKind;
 use tributary_primitives::{
-    money::format_open, AccountId, Balance, ChannelId, Digest, JobId, H256,
+    money::format_open, AccountId, Balance, ChannelId, ContributionId, Digest, JobId, H256,
 };
 
 /// A result with this crate's error.
@@ -133,6 +134,16 @@ pub enum WorkerError {
         job: JobId,
         /// Why.
         reason: String,
+    },
+    /// A job's versions hold records of both kinds.
+    #[error("job {job} cannot be trained: contribution {} holds {} and contribution {} {}, and a training takes one kind only; submit a job for each kind, on versions that hold no other", .first.0, .first.1, .second.0, .second.1)]
+    MixedRecords {
+        /// The job.
+        job: JobId,
+        /// A contribution and what it holds.
+        first: (ContributionId, RecordKind),
+        /// One that holds something else.
+        second: (ContributionId, RecordKind),
     },
     /// The engine failed.
     #[error("the engine failed: {0}")]
@@ -296,6 +307,7 @@ impl WorkerError {
             Self::Disagreement(_) => "disagreement",
             Self::LeaseLost { .. } => "lease_lost",
             Self::JobImpossible { .. } => "job_impossible",
+            Self::MixedRecords { .. } => "records_mixed",
             Self::Engine(_) => "engine",
             Self::Io { .. } => "io",
             Self::Internal(_) => "internal",

@@ -1,9 +1,15 @@
 //! Training jobs: find one, take its lease, train, hand the result in, get paid.
 //!
+//! Its records are read before the lease is asked for: malformed shards, or kinds
+//! that do not go together, cost no stake.
+//!
 //! A job goes `claiming → training → trained → submitted → done`; each step is in the journal
 //! before the next begins. After a restart the chain says who holds the lease and whether a result
 //! is there, the journal says what the result is, and the trainer's checkpoints say how far the
 //! training came.
+
+mod claim;
+mod records;
 
 use crate::{
     error::{Result, WorkerError},
@@ -14,7 +20,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     convert::Infallible,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -22,7 +28,7 @@ use std::{
 };
 use tracing::{error, info, warn};
 use tributary_client::{
-    shards::{Record, Shard},
+    shards::Record,
     store::{FolderKind, Store},
 };
 use tributary_primitives::{
@@ -31,8 +37,6 @@ use tributary_primitives::{
     AccountId, BlockNumber, ContributionId, Digest, JobId, ModelId, VersionRef, H256,
 };
 
-/// Largest shard that is read; the chain takes no larger one.
-const SHARD_MAX: u64 = 64 << 20;
 /// Attempts at a job that fails for a reason that may or may not go away.
 const ATTEMPTS: u32 = 3;
 /// How often a running training looks whether its lease still holds.
@@ -55,6 +59,8 @@ pub trait JobChain: Send + Sync {
     async fn job(&self, id: JobId) -> Result<Option<JobView>>;
     /// Contributions of a version with the digests of their shards.
     async fn members(&self, version: VersionRef) -> Result<Option<Vec<(ContributionId, Digest)>>>;
+    /// Records and bytes of a version, as the chain counts them.
+    async fn size(&self, version: VersionRef) -> Result<Option<(u64, u64)>>;
     /// Takes the lease of a job.
     async fn claim(&self, job: JobId) -> Result<()>;
     /// Hands a result in.
@@ -65,12 +71,15 @@ pub trait JobChain: Send + Sync {
     async fn finalize(&self, job: JobId) -> Result<()>;
 }
 
+/// The records of each contribution, in the order of their ids.
+pub type Contributions = Vec<(ContributionId, Vec<Record>)>;
+
 /// What is to be trained.
 pub struct Task {
     /// The job.
     pub job: JobView,
-    /// The records of each contribution, in the order of their ids.
-    pub contributions: Vec<(ContributionId, Vec<Record>)>,
+    /// What it is trained on.
+    pub contributions: Contributions,
     /// Where checkpoints and results go; a training that broke off left its own there.
     pub folder: PathBuf,
 }
@@ -121,6 +130,8 @@ pub struct Runner {
     pub max_bytes: u64,
     /// Attempts at each job since the start.
     pub attempts: Mutex<HashMap<JobId, u32>>,
+    /// Jobs whose records were read and are fit to be trained on, but whose lease was not given.
+    pub readable: Mutex<HashSet<JobId>>,
 }
 
 impl Runner {
@@ -130,14 +141,14 @@ impl Runner {
         let begun = self.journal.unfinished_jobs()?.into_iter().find(|row| {
             matches!(row.step, JobStep::Claiming | JobStep::Training | JobStep::Trained)
         });
-        let row = match begun {
-            Some(row) => row,
+        let (row, records) = match begun {
+            Some(row) => (row, None),
             None => match self.claim().await? {
-                Some(row) => row,
+                Some(claimed) => claimed,
                 None => return Ok(false),
             },
         };
-        match self.advance(&row).await {
+        match self.advance(&row, records).await {
             Ok(()) => Ok(true),
             Err(error) => self.failed(row.id, error).map(|()| true),
         }
@@ -148,7 +159,7 @@ impl Runner {
         let mut done = 0;
         for row in self.journal.unfinished_jobs()? {
             if row.step == JobStep::Submitted {
-                match self.advance(&row).await {
+                match self.advance(&row, None).await {
                     Err(error @ WorkerError::LeaseLost { .. }) => self.failed(row.id, error)?,
                     other => other?,
                 }
@@ -159,41 +170,6 @@ impl Runner {
         Ok(done)
     }
 
-    /// Takes the lease of an open job that this worker can train.
-    async fn claim(&self) -> Result<Option<JobRow>> {
-        let bases = self.trainer.bases();
-        if bases.is_empty() {
-            return Ok(None);
-        }
-        let Some(me) = self.chain.worker(&self.worker).await? else { return Ok(None) };
-        let height = self.chain.height().await?;
-        for job in self.chain.open_jobs().await? {
-            let fits = bases.contains(&job.base)
-                && job.spec.check().is_ok()
-                && job.spec.rank <= me.max_rank
-                && job.deadline > height;
-            // What failed here once is left to others.
-            if !fits || self.journal.job(job.id)?.is_some_and(|row| row.step.is_over()) {
-                continue;
-            }
-            self.step(job.id, JobStep::Claiming, None, "")?;
-            if let Err(error) = self.chain.claim(job.id).await {
-                let now = self.chain.job(job.id).await?;
-                if now.as_ref().is_none_or(|job| self.holds(job).is_none()) {
-                    info!(job = job.id.0, %error, "the lease was not given");
-                    self.journal.forget_job(job.id)?;
-                    if error.is_passing() {
-                        return Err(error);
-                    }
-                    continue;
-                }
-            }
-            info!(job = job.id.0, name = %job.name, base = job.base.0, "lease taken");
-            return self.journal.job(job.id);
-        }
-        Ok(None)
-    }
-
     /// Last block of the lease if this worker holds it.
     fn holds(&self, job: &JobView) -> Option<BlockNumber> {
         match &job.state {
@@ -202,8 +178,9 @@ impl Runner {
         }
     }
 
-    /// Takes a job as far as it goes, by what the chain says of it.
-    async fn advance(&self, row: &JobRow) -> Result<()> {
+    /// Takes a job as far as it goes, by what the chain says of it. `records` are its own, where
+    /// they are at hand.
+    async fn advance(&self, row: &JobRow, records: Option<Contributions>) -> Result<()> {
         let lost = || WorkerError::LeaseLost { job: row.id };
         let Some(job) = self.chain.job(row.id).await? else { return Err(lost()) };
         match &job.state {
@@ -215,7 +192,7 @@ impl Runner {
                 }
                 let result = match &row.result {
                     Some(result) => result.clone(),
-                    None => self.train(job, until).await?,
+                    None => self.train(job, until, records).await?,
                 };
                 self.submit(row.id, &result).await
             }
@@ -247,11 +224,20 @@ impl Runner {
         self.step(id, JobStep::Done, None, "")
     }
 
-    async fn train(&self, job: JobView, until: BlockNumber) -> Result<JobResult> {
+    async fn train(
+        &self,
+        job: JobView,
+        until: BlockNumber,
+        records: Option<Contributions>,
+    ) -> Result<JobResult> {
         let id = job.id;
         self.step(id, JobStep::Training, None, "")?;
         self.board.state(id, "fetching", "");
-        let contributions = self.fetch(&job).await?;
+        let contributions = match records {
+            Some(records) => records,
+            None => self.fetch(&job).await?,
+        };
+        let most_tokens = self.most_tokens(&job).await?;
         let folder = self.job_folder(id);
         std::fs::create_dir_all(&folder)
             .map_err(WorkerError::io(format!("making {}", folder.display())))?;
@@ -273,7 +259,10 @@ impl Runner {
             index,
             index_root: trained.index_root,
             transcript,
-            metrics: trained.metrics,
+            metrics: TrainMetrics {
+                tokens: trained.metrics.tokens.min(most_tokens),
+                ..trained.metrics
+            },
         };
         self.step(id, JobStep::Trained, Some(&result), "")?;
         Ok(result)
@@ -332,46 +321,16 @@ impl Runner {
         self.step(id, JobStep::Submitted, None, "")
     }
 
-    /// Fetches the shards of the job's versions; each contribution once, by id.
-    async fn fetch(&self, job: &JobView) -> Result<Vec<(ContributionId, Vec<Record>)>> {
-        let impossible = |reason: String| WorkerError::JobImpossible { job: job.id, reason };
-        let mut shards: BTreeMap<ContributionId, Digest> = BTreeMap::new();
-        for version in &job.versions {
-            let members = self.chain.members(*version).await?.ok_or_else(|| {
-                impossible(format!(
-                    "there is no version {} of datanet {}",
-                    version.number, version.datanet
-                ))
-            })?;
-            shards.extend(members);
-        }
-        let (mut contributions, mut bytes) = (Vec::with_capacity(shards.len()), 0u64);
-        for (contribution, content) in shards {
-            let shard = self.store.get_limited(&content, SHARD_MAX).await.map_err(store_fault)?;
-            bytes = bytes.saturating_add(shard.len() as u64);
-            if bytes > self.max_bytes {
-                return Err(impossible(format!(
-                    "its shards have more than the {} bytes that this worker takes",
-                    self.max_bytes
-                )));
-            }
-            let shard = Shard::parse(shard).map_err(|e| {
-                impossible(format!("the shard of contribution {contribution}: {e}"))
-            })?;
-            contributions.push((contribution, shard.parsed().to_vec()));
-        }
-        if contributions.is_empty() {
-            return Err(impossible("its versions hold no contribution".into()));
-        }
-        Ok(contributions)
-    }
-
     /// Gives a job up, or leaves it for another attempt.
     fn failed(&self, id: JobId, error: WorkerError) -> Result<()> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = attempts.entry(id).or_default();
-        let hopeless =
-            matches!(error, WorkerError::LeaseLost { .. } | WorkerError::JobImpossible { .. });
+        let hopeless = matches!(
+            error,
+            WorkerError::LeaseLost { .. }
+                | WorkerError::JobImpossible { .. }
+                | WorkerError::MixedRecords { .. }
+        );
         if !error.is_passing() {
             *attempt += 1;
         }

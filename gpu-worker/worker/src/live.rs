@@ -209,6 +209,11 @@ impl JobChain for Live {
         self.chain.datanets().version_members(version).await.map_err(read_fault)
     }
 
+    async fn size(&self, version: VersionRef) -> Result<Option<(u64, u64)>> {
+        let view = self.chain.datanets().version(version).await.map_err(read_fault)?;
+        Ok(view.map(|view| (view.records, view.bytes)))
+    }
+
     async fn claim(&self, job: JobId) -> Result<()> {
         self.call("Compute::claim_job", &ClaimJob { job }).await
     }

@@ -96,6 +96,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         folder: folder.join("jobs"),
         max_bytes: config.max_job_mib.saturating_mul(1 << 20),
         attempts: Default::default(),
+        readable: Default::default(),
     });
     let settler = Arc::new(Settler::new(
         journal,

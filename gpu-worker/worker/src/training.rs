@@ -26,6 +26,9 @@ fn engine_record(record: Record) -> tributary_engine::Record {
         Record::Completion { prompt, completion } => {
             tributary_engine::Record::Pair { prompt, completion }
         }
+        Record::Preference { prompt, chosen, rejected } => {
+            tributary_engine::Record::Preference { prompt, chosen, rejected }
+        }
         Record::Chat { messages } => tributary_engine::Record::Messages {
             messages: messages
                 .into_iter()

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{chain::FakeChain, open_journal};
+use serde_json::json;
 use std::{fmt::Write as _, path::Path};
 use tributary_client::{
-    shards::Record,
+    shards::{Record, RecordKind, Shard},
     store::{FolderKind, Store},
 };
 use tributary_engine::{
@@ -14,11 +15,12 @@ use tributary_engine::{
 };
 use tributary_primitives::{
     jobs::{Targets, TrainSpec},
+    money::PPM,
     views::{JobState, JobView, ModelKind, ModelView, Text},
     AccountId, ContributionId, DatanetId, Digest, JobId, ModelId, VersionRef, H256,
 };
 use tributary_worker::{
-    backend::{Backend, Event, Generate, Message, Prompt, Served},
+    backend::{Attribution, Backend, Event, Generate, Influence, Message, Prompt, Served},
     engine::Engines,
     jobs::{Task, Trainer},
     progress::JobBoard,
@@ -150,16 +152,22 @@ async fn ask(engines: &Engines, model: &Served) -> Result<(Vec<i64>, String), Wo
     panic!("the answer has no end");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_adapter_from_training_to_attributed_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let base = folder.path().join("base");
+/// Engines with the small base model, their store, and the digest of the base.
+async fn started(folder: &Path) -> (Engines, Store, Digest) {
+    let base = folder.join("base");
     make_base(&base);
-    let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
-    let engines = Engines::new(store.clone(), folder.path().join("adapters"), 1);
+    let store = Store::open(folder.join("store").to_str().unwrap()).unwrap();
+    let engines = Engines::new(store.clone(), folder.join("adapters"), 1);
     let options =
         EngineOptions { threads: 1, slots: 2, capacity: 128, ..EngineOptions::new(&base) };
     let content = engines.add_base(&base, options).await.unwrap();
+    (engines, store, content)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_from_training_to_attributed_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engines, store, content) = started(folder.path()).await;
 
     // GIVEN a base model that is not on chain yet
     let chain = FakeChain::new();
@@ -208,6 +216,11 @@ async fn an_adapter_from_training_to_attributed_answer() {
     assert!(found.shares.iter().all(|s| [7, 300].contains(&s.contribution.0)), "{found:?}");
     assert!(found.unattributed_ppm < 1_000_000);
     assert!(found.records.iter().all(|r| r.record < 6 && r.ppm > 0));
+    // Each share comes with the record that lies nearest, in the shares' order.
+    let near = found.influences.iter().map(|i| i.contribution);
+    assert!(near.eq(found.shares.iter().map(|s| s.contribution)), "{found:?}");
+    let whole = i32::try_from(PPM).unwrap();
+    assert!(found.influences.iter().all(|i| i.record < 6 && i.ppm.abs() <= whole), "{found:?}");
     // and the same question gives the same answer and the same shares
     let again = ask(&engines, &model).await.unwrap();
     assert_eq!(again, (tokens.clone(), text));
@@ -225,6 +238,7 @@ async fn an_adapter_from_training_to_attributed_answer() {
     let (tokens, _) = ask(&engines, &alone).await.unwrap();
     let none = engines.attribute(&alone, &prompt(), &tokens).await.unwrap();
     assert_eq!((none.unattributed_ppm, none.shares.len()), (1_000_000, 0));
+    assert!(none.influences.is_empty());
 
     // An index that is not the one that the chain names is refused, as is one that is not there.
     let forged = adapter(3, manifest_digest, index, H256::repeat_byte(9));
@@ -245,4 +259,77 @@ async fn an_adapter_from_training_to_attributed_answer() {
     };
     let outcome = engines.train(task, &board).await;
     assert!(matches!(outcome, Err(WorkerError::JobImpossible { .. })), "{:?}", outcome.err());
+}
+
+/// A shard of preferences: how one would rather hear of an animal's place.
+fn preferences(subject: &str) -> Vec<Record> {
+    let lines: Vec<String> = (0..6)
+        .map(|i| {
+            json!({
+                "prompt": format!("where does the {subject} live {i}"),
+                "chosen": format!("the {subject} lives in place number {i}"),
+                "rejected": format!("nobody can say that of the village or river {i}"),
+            })
+            .to_string()
+        })
+        .collect();
+    let shard = Shard::parse(lines.join("\n").into_bytes()).unwrap();
+    assert_eq!(shard.kind(), RecordKind::Preferences);
+    shard.parsed().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn preferences_are_trained_and_their_chosen_answers_attributed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engines, store, content) = started(folder.path()).await;
+    let chain = FakeChain::new();
+    chain.add_model(0, "tiny", None, None);
+    chain.models.lock().unwrap()[0].0.content = content;
+    engines.find_bases(&chain).await.unwrap();
+
+    // WHEN two contributions of preferences are trained on
+    let task = Task {
+        job: job(),
+        contributions: vec![
+            (ContributionId(7), preferences("fox")),
+            (ContributionId(300), preferences("crow")),
+        ],
+        folder: folder.path().join("job"),
+    };
+    let trained = engines.train(task, &JobBoard::default()).await.unwrap();
+    // THEN the loss is that of pairs, ln 2 as long as nothing is preferred, and it fell
+    let before = f64::from(trained.metrics.loss_before_micro) / 1e6;
+    assert!((before - std::f64::consts::LN_2).abs() < 1e-4, "{before}");
+    assert!(trained.metrics.loss_after_micro < trained.metrics.loss_before_micro);
+    assert_eq!(trained.metrics.steps, 18);
+
+    // WHEN the adapter gives a chosen answer, and when it gives the one that was rejected
+    let manifest = store.put_folder(FolderKind::Adapter, &trained.adapter).await.unwrap();
+    let (index, _) = store.put_file(&trained.index).await.unwrap();
+    let model = adapter(1, manifest, index, trained.index_root);
+    let mut found = Vec::new();
+    for answer in
+        ["the fox lives in place number 2", "nobody can say that of the village or river 2"]
+    {
+        let text = Prompt::Text(answer.into());
+        let tokens = engines.read(&model, &text).await.unwrap();
+        let tokens: Vec<i64> = tokens.into_iter().map(i64::from).collect();
+        let content = "where does the fox live 2".to_owned();
+        let prompt = Prompt::Chat(vec![Message { role: "user".into(), content }]);
+        found.push(engines.attribute(&model, &prompt, &tokens).await.unwrap());
+    }
+    // THEN the record explains the answer that it chose, and not the other
+    let [chosen, rejected] = found.as_slice() else { panic!() };
+    let largest = chosen.shares.iter().max_by_key(|share| share.ppm).unwrap();
+    assert_eq!(largest.contribution, ContributionId(7), "{chosen:?}");
+    let first = &chosen.records[0];
+    assert_eq!((first.contribution, first.record), (ContributionId(7), 2), "{chosen:?}");
+    assert!(chosen.unattributed_ppm < rejected.unattributed_ppm, "{chosen:?} {rejected:?}");
+    let near = |of: &Attribution| {
+        let of_fox = |i: &&Influence| i.contribution == ContributionId(7);
+        of.influences.iter().find(of_fox).map(|i| (i.record, i.ppm))
+    };
+    let (record, cosine) = near(chosen).unwrap();
+    assert!(record == 2 && cosine > 800_000, "{chosen:?}");
+    assert!(near(rejected).is_none_or(|(_, other)| other < cosine / 2), "{rejected:?}");
 }

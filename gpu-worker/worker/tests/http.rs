@@ -38,6 +38,13 @@ async fn an_answer_comes_with_attribution_receipt_and_payment() {
     assert_eq!(answer["attribution"]["shares"][0], json!({"contribution": 1, "ppm": 500_000}));
     assert_eq!(answer["attribution"]["unattributed_ppm"], 300_000);
     assert_eq!(answer["attribution"]["explained_ppm"], 700_000);
+    assert_eq!(
+        answer["attribution"]["influences"],
+        json!([
+            {"contribution": 1, "record": 4, "ppm": 910_000},
+            {"contribution": 2, "record": 0, "ppm": -20_000},
+        ])
+    );
     assert_eq!(answer["payment"]["fee"], fee(5, 5).to_string());
     assert_eq!(answer["payment"]["spent"], fee(5, 5).to_string());
     assert_eq!(answer["payment"]["cumulative"], "50000");
@@ -47,6 +54,8 @@ async fn an_answer_comes_with_attribution_receipt_and_payment() {
         serde_json::from_value(answer["receipt"].clone()).unwrap();
     assert!(signed.verify(&GENESIS, &worker().account()));
     assert_eq!(signed.receipt.sequence, 1);
+    // What is evidence only is no part of it.
+    assert!(answer["receipt"]["receipt"].get("influences").is_none());
     assert_eq!(
         signed.receipt.request,
         tributary_client::store::digest_of(body.to_string().as_bytes())

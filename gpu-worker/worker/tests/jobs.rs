@@ -7,7 +7,7 @@ use common::{open_journal, worker};
 use std::{
     path::Path,
     sync::{
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
         Arc, Mutex,
     },
 };
@@ -26,6 +26,9 @@ use tributary_worker::{
 };
 
 const LEASE: BlockNumber = 100;
+/// Records and bytes of the version, as the chain has them: it lets nobody charge for more than
+/// 100 + 2 · 64 tokens in an epoch.
+const SIZE: (u64, u64) = (2, 100);
 
 struct Chain {
     height: AtomicU32,
@@ -33,6 +36,8 @@ struct Chain {
     members: Vec<(ContributionId, Digest)>,
     /// The next call that changes something is carried out, but its caller hears of a failure.
     deaf: Mutex<bool>,
+    /// Leases are refused.
+    refuses: Mutex<bool>,
     calls: Mutex<Vec<&'static str>>,
 }
 
@@ -64,6 +69,7 @@ impl Chain {
             job: Mutex::new(job),
             members,
             deaf: Mutex::new(false),
+            refuses: Mutex::new(false),
             calls: Mutex::default(),
         }
     }
@@ -115,7 +121,14 @@ impl JobChain for Chain {
         Ok(Some(self.members.clone()))
     }
 
+    async fn size(&self, _: VersionRef) -> Result<Option<(u64, u64)>> {
+        Ok(Some(SIZE))
+    }
+
     async fn claim(&self, _: JobId) -> Result<()> {
+        if *self.refuses.lock().unwrap() {
+            return Err(WorkerError::Refused { call: "claim", reason: "TooManyJobs".into() });
+        }
         let until = self.height.load(Ordering::Relaxed) + LEASE;
         self.change("claim", JobState::Leased { worker: worker().account(), until, progress: None })
     }
@@ -150,6 +163,8 @@ struct Copyist {
     failures: AtomicU32,
     runs: AtomicU32,
     seen: Mutex<Vec<(u64, usize)>>,
+    /// Tokens that it trained on, as it says.
+    tokens: AtomicU64,
     /// Trains until the board's first step was reported to this chain.
     reported_to: Mutex<Option<Arc<Chain>>>,
 }
@@ -188,7 +203,7 @@ impl Trainer for Copyist {
                 loss_before_micro: 4_000_000,
                 loss_after_micro: 1_000_000,
                 steps: 2,
-                tokens: 99,
+                tokens: self.tokens.load(Ordering::Relaxed),
             },
             transcript: b"{}".to_vec(),
         })
@@ -204,6 +219,8 @@ struct World {
     board: JobBoard,
 }
 
+const PREFERENCES: &[u8] =
+    b"{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}\n{\"prompt\":\"a\",\"chosen\":\"d\",\"rejected\":\"b\"}\n";
 const SHARD: &[u8] = b"{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"text\":\"c\"}\n";
 
 async fn world(shards: &[&[u8]]) -> World {
@@ -220,6 +237,7 @@ async fn world(shards: &[&[u8]]) -> World {
             failures: AtomicU32::new(0),
             runs: AtomicU32::new(0),
             seen: Mutex::default(),
+            tokens: AtomicU64::new(99),
             reported_to: Mutex::default(),
         }),
         journal: open_journal(folder.path()),
@@ -241,6 +259,7 @@ impl World {
             folder: self.folder.path().join("jobs"),
             max_bytes: 1_000,
             attempts: Mutex::default(),
+            readable: Mutex::default(),
         }
     }
 
@@ -250,6 +269,12 @@ impl World {
 
     fn calls(&self) -> Vec<&'static str> {
         self.chain.calls.lock().unwrap().clone()
+    }
+
+    /// Where the store keeps a blob.
+    fn blob(&self, digest: &Digest) -> std::path::PathBuf {
+        let hex = tributary_client::store::digest_hex(digest);
+        self.folder.path().join("store/sha256").join(hex.trim_start_matches("0x"))
     }
 
     fn pass_window(&self) {
@@ -374,7 +399,8 @@ async fn bad_shards_end_the_job_and_are_named() {
         (vec![], "no contribution"),
     ] {
         let world = world(&shards).await;
-        assert!(world.runner().work().await.unwrap());
+        assert!(!world.runner().work().await.unwrap());
+        assert!(world.calls().is_empty(), "a lease was taken that cannot be kept");
         let row = world.journal.job(JobId(4)).unwrap().unwrap();
         assert_eq!(row.step, JobStep::GivenUp);
         assert!(row.note.contains(expected), "{}", row.note);
@@ -382,8 +408,74 @@ async fn bad_shards_end_the_job_and_are_named() {
     }
     let large = format!("{{\"text\":\"{}\"}}\n", "x".repeat(2_000));
     let world = world(&[large.as_bytes()]).await;
-    assert!(world.runner().work().await.unwrap());
+    assert!(!world.runner().work().await.unwrap());
     assert!(world.journal.job(JobId(4)).unwrap().unwrap().note.contains("1000 bytes"));
+}
+
+#[tokio::test]
+async fn preferences_and_answers_are_not_trained_together() {
+    for (shards, expected) in [
+        (
+            [SHARD, PREFERENCES],
+            "contribution 0 holds answers to learn and contribution 1 preferences",
+        ),
+        (
+            [PREFERENCES, SHARD],
+            "contribution 0 holds preferences and contribution 1 answers to learn",
+        ),
+    ] {
+        let world = world(&shards).await;
+        let runner = world.runner();
+        assert!(!runner.work().await.unwrap());
+        // THEN no stake was put at risk, and whoever asks is told why
+        assert!(world.calls().is_empty());
+        let progress = world.board.get(JobId(4), &world.journal).unwrap().unwrap();
+        assert_eq!(progress.state, "given_up");
+        assert!(progress.note.contains(expected), "{}", progress.note);
+        assert!(progress.note.contains("submit a job for each kind"), "{}", progress.note);
+        assert_eq!(world.journal.job(JobId(4)).unwrap().unwrap().note, progress.note);
+        assert_eq!(world.trainer.runs.load(Ordering::Relaxed), 0);
+        assert!(!runner.work().await.unwrap());
+    }
+    // A shard that has both is no shard, and a job of one kind is a job like any other.
+    let world = world(&[&[SHARD, PREFERENCES].concat()]).await;
+    assert!(!world.runner().work().await.unwrap());
+    let note = world.journal.job(JobId(4)).unwrap().unwrap().note;
+    assert!(note.contains("contribution 0: line 3 is not one of the answers"), "{note}");
+    let world = self::world(&[PREFERENCES, PREFERENCES.trim_ascii_end()]).await;
+    assert!(world.runner().work().await.unwrap());
+    assert_eq!(*world.trainer.seen.lock().unwrap(), vec![(0, 2), (1, 2)]);
+    assert_eq!(world.step(), Some(JobStep::Submitted));
+}
+
+#[tokio::test]
+async fn no_more_is_charged_than_the_chain_lets_a_result_charge() {
+    let bound = SIZE.1 + 64 * SIZE.0;
+    for (trained, charged) in [(bound - 1, bound - 1), (bound, bound), (bound + 1, bound)] {
+        let world = world(&[PREFERENCES]).await;
+        world.trainer.tokens.store(trained, Ordering::Relaxed);
+        assert!(world.runner().work().await.unwrap());
+        let JobState::Submitted { result, .. } = world.chain.state() else { panic!() };
+        assert_eq!(result.metrics.tokens, charged);
+    }
+}
+
+#[tokio::test]
+async fn the_records_of_a_job_that_others_were_given_are_read_once() {
+    let world = world(&[SHARD]).await;
+    let runner = world.runner();
+    // GIVEN a chain that does not give the lease
+    *world.chain.refuses.lock().unwrap() = true;
+    assert!(!runner.work().await.unwrap());
+    // WHEN the shard is gone and the lease is given, THEN it was not looked for in between
+    let content = tributary_client::store::digest_of(SHARD);
+    std::fs::remove_file(world.blob(&content)).unwrap();
+    assert!(!runner.work().await.unwrap());
+    *world.chain.refuses.lock().unwrap() = false;
+    assert!(matches!(runner.work().await, Err(WorkerError::BlobMissing(d)) if d == content));
+    world.store.put(SHARD.to_vec()).await.unwrap();
+    assert!(runner.work().await.unwrap());
+    assert_eq!(world.calls(), ["claim", "submit"]);
 }
 
 #[tokio::test]
@@ -403,14 +495,11 @@ async fn a_missing_shard_is_waited_for() {
 #[tokio::test]
 async fn a_damaged_shard_in_the_store_is_noticed() {
     let world = world(&[SHARD]).await;
-    let hex: String = {
-        let digest = tributary_client::store::digest_of(SHARD);
-        tributary_client::store::digest_hex(&digest).trim_start_matches("0x").into()
-    };
-    let path = world.folder.path().join("store").join("sha256").join(hex);
+    let path = world.blob(&tributary_client::store::digest_of(SHARD));
     std::fs::write(&path, b"{\"text\":\"forged\"}\n").unwrap();
     let runner = world.runner();
     assert!(matches!(runner.work().await, Err(WorkerError::BadBlob { .. })));
+    assert!(world.calls().is_empty());
     assert_eq!(world.trainer.runs.load(Ordering::Relaxed), 0);
 }
 

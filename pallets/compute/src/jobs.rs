@@ -17,12 +17,9 @@ use polkadot_sdk::{
     sp_runtime::{DispatchError, DispatchResult, SaturatedConversion},
 };
 use tributary_primitives::{
-    jobs::{token_fee, JobResult, Progress},
+    jobs::{token_bound, token_fee, JobResult, Progress},
     AccountId, Balance, BlockNumber, JobId, H256,
 };
-
-/// Tokens that a chat template may add to a record, for the bound on what can be charged.
-const TEMPLATE_TOKENS: u64 = 64;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_submit_job(owner: AccountId, new: NewJob) -> Result<JobId, DispatchError> {
@@ -214,9 +211,7 @@ impl<T: Config> Pallet<T> {
             bytes = bytes.saturating_add(b);
         }
         ensure!(records > 0, Error::<T>::NoRecords);
-        Ok(bytes
-            .saturating_add(records.saturating_mul(TEMPLATE_TOKENS))
-            .saturating_mul(u64::from(epochs)))
+        Ok(token_bound(records, bytes, epochs))
     }
 
     /// Ends a lease and slashes the worker for it.

@@ -1,5 +1,5 @@
 use tributary_primitives::{
-    jobs::{token_fee, SpecError, Targets, TrainSpec},
+    jobs::{token_bound, token_fee, SpecError, Targets, TrainSpec},
     ChannelId, ContributionId, JobId, OPEN,
 };
 
@@ -71,6 +71,8 @@ fn each_field_outside_its_range_has_its_error() {
 
 #[test]
 fn fees_are_rounded_up_to_the_unit() {
+    assert_eq!(token_bound(2, 100, 3), 3 * (100 + 2 * 64));
+    assert_eq!(token_bound(u64::MAX, u64::MAX, 2), u64::MAX);
     assert_eq!(token_fee(0, OPEN), 0);
     assert_eq!(token_fee(1_000, OPEN), OPEN);
     assert_eq!(token_fee(1, 1), 1);

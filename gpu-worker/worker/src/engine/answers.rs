@@ -3,8 +3,8 @@
 use super::{contribution_id, engine_fault, lock, Engines};
 use crate::{
     backend::{
-        Attribution, Backend, Ended, Event, Format, Generate, Health, Identity, Likelihood, Load,
-        Message, ModelLimits, Prompt, RecordShare, Served, Span, TokenLogprobs,
+        Attribution, Backend, Ended, Event, Format, Generate, Health, Identity, Influence,
+        Likelihood, Load, Message, ModelLimits, Prompt, RecordShare, Served, Span, TokenLogprobs,
     },
     error::{Result, WorkerError},
 };
@@ -15,7 +15,7 @@ use tributary_engine::{
     AttributeRequest, Engine, EngineError, Event as Theirs, FinishReason, GenerateRequest,
     Guidance, Pooling, Sampling,
 };
-use tributary_primitives::{signing::Share, ContributionId, ModelId, H256};
+use tributary_primitives::{money::PPM, signing::Share, ContributionId, ModelId, H256};
 
 /// Records that an attribution names.
 const TOP_RECORDS: usize = 8;
@@ -230,6 +230,13 @@ impl Backend for Engines {
     }
 }
 
+/// A cosine in parts per million. Rows and queries are rounded to 8 bits, which may carry it a little
+/// beyond 1.
+fn cosine(ppm: i64) -> i32 {
+    let whole = i64::from(PPM);
+    i32::try_from(ppm.clamp(-whole, whole)).unwrap_or_default()
+}
+
 fn attribution(
     found: &tributary_attribution::Attribution,
     owners: &[(ContributionId, u32)],
@@ -258,6 +265,21 @@ fn attribution(
             })
         })
         .collect();
+    let influences = found
+        .influences
+        .iter()
+        .filter(|near| {
+            found.shares.get(near.contribution as usize).is_some_and(|(_, ppm)| *ppm > 0)
+        })
+        .filter_map(|near| {
+            let (contribution, first) = owners.get(near.contribution as usize)?;
+            Some(Influence {
+                contribution: *contribution,
+                record: near.row.saturating_sub(*first),
+                ppm: cosine(near.ppm),
+            })
+        })
+        .collect();
     let unattributed_ppm = found.unattributed_ppm;
-    Ok(Attribution { shares, unattributed_ppm, records, spans, index_root })
+    Ok(Attribution { shares, unattributed_ppm, records, influences, spans, index_root })
 }

@@ -199,6 +199,7 @@ fn attribution(of: &Attribution, commitment: &Commitment) -> Value {
         "unattributed_ppm": of.unattributed_ppm,
         "explained_ppm": PPM.saturating_sub(of.unattributed_ppm),
         "records": of.records,
+        "influences": of.influences,
         "index_root": hash_text(&of.index_root),
         "commitment": commit::shown(commitment),
     });

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tributary_primitives::{signing::Share, ContributionId, ModelId, H256};
 use tributary_worker::{
     backend::{
-        Attribution, Backend, Ended, Event, Format, Generate, Health, Identity, Likelihood, Load,
-        ModelLimits, Prompt, RecordShare, Served, Span, TokenLogprobs,
+        Attribution, Backend, Ended, Event, Format, Generate, Health, Identity, Influence,
+        Likelihood, Load, ModelLimits, Prompt, RecordShare, Served, Span, TokenLogprobs,
     },
     Result, WorkerError,
 };
@@ -166,6 +166,10 @@ impl Backend for Echo {
             ],
             unattributed_ppm: 300_000,
             records: vec![RecordShare { contribution: ContributionId(1), record: 4, ppm: 400_000 }],
+            influences: vec![
+                Influence { contribution: ContributionId(1), record: 4, ppm: 910_000 },
+                Influence { contribution: ContributionId(2), record: 0, ppm: -20_000 },
+            ],
             spans: self.spans.lock().unwrap().clone(),
             index_root: H256::repeat_byte(3),
         })
