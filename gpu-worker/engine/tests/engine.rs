@@ -132,21 +132,21 @@ async fn from_records_to_attributed_answers() {
     let unadapted = [answer(&engine, ask(None, "What of Tamsu?"))];
     let answers = join_all(asked.chain(unadapted)).await;
     assert_ne!(answers[5].as_ref().unwrap().text, "Tamsu sold a clock of glass.", "the base alone");
+    let mut alone = vec![];
     for ((owner, question, expected), done) in questions.iter().zip(answers) {
         let done = done.unwrap();
         assert_eq!(done.text, *expected);
         assert_eq!(done.reason, FinishReason::Stop);
         let prompt = Prompt::Chat(vec![Message::user(*question)]);
         assert_eq!(done.prompt_tokens, engine.count_tokens(&prompt).unwrap());
-        let attributed = engine
-            .attribute(AttributeRequest {
-                adapter: "facts".into(),
-                prompt,
-                answer_tokens: done.answer_tokens,
-                top: 3,
-            })
-            .await
-            .unwrap();
+        let request = AttributeRequest {
+            adapter: "facts".into(),
+            prompt,
+            answer_tokens: done.answer_tokens,
+            top: 3,
+        };
+        let attributed = engine.attribute(request.clone()).await.unwrap();
+        alone.push((request, attributed.attribution.clone()));
         let shares = &attributed.attribution;
         let given: u32 = shares.shares.iter().map(|(_, ppm)| ppm).sum();
         assert_eq!(given + shares.unattributed_ppm, WHOLE_PPM);
@@ -154,6 +154,23 @@ async fn from_records_to_attributed_answers() {
         // Anyone who has the index and the query comes to the same result.
         let query = Query::from_integers(attributed.query).unwrap();
         assert_eq!(index.score(&query, 3).unwrap(), *shares);
+    }
+
+    // Answers that wait together are attributed together, and one that cannot be is told alone.
+    let (first, _) = &alone[0];
+    let bad = AttributeRequest { answer_tokens: vec![-1], ..first.clone() };
+    let mut requests: Vec<AttributeRequest> = alone.iter().map(|(r, _)| r.clone()).collect();
+    requests.insert(2, bad);
+    let mut together = join_all(requests.into_iter().map(|r| engine.attribute(r))).await;
+    assert!(matches!(together.remove(2), Err(EngineError::Request(_))));
+    for ((request, expected), found) in alone.iter().zip(together) {
+        let found = found.unwrap().attribution;
+        assert_eq!(found.records.len(), request.top);
+        assert_eq!(found.records[0].row, expected.records[0].row);
+        for ((id, share), (same, other)) in found.shares.iter().zip(&expected.shares) {
+            // The gradient's last bits depend on what is beside it.
+            assert!(id == same && share.abs_diff(*other) < 5_000, "{found:?} {expected:?}");
+        }
     }
 
     // A stop text ends the answer and is not part of it, though it spans tokens.

@@ -1,6 +1,9 @@
 //! Attribution of answers, on a thread of its own: a gradient takes longer than many steps of
-//! generation, and nobody's answer waits for it.
+//! generation, and nobody's answer waits for it. Answers of one adapter that wait together are
+//! attributed together, in one pass over the model and one over the index.
 
+use std::collections::VecDeque;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -19,19 +22,25 @@ use crate::serve::gave_up;
 /// Memory for indices that are kept between answers; the last one used always is.
 const KEPT_BYTES: usize = 1 << 30;
 
+/// Answers that are attributed together, at most.
+const TOGETHER: usize = 16;
+
 /// What the thread is told.
 pub(super) enum Order {
     /// An adapter was loaded with this index; older indices of that name are no longer its.
     Keep { id: String, index: Option<Index> },
     /// Attribute an answer.
-    Attribute {
-        folder: PathBuf,
-        /// The host's copy, if there is one.
-        adapter: Option<Adapter>,
-        request: AttributeRequest,
-        prompt: Vec<i64>,
-        reply: oneshot::Sender<Result<Attributed>>,
-    },
+    Attribute(Asked),
+}
+
+/// An answer to attribute.
+pub(super) struct Asked {
+    pub folder: PathBuf,
+    /// The host's copy of the adapter, if there is one.
+    pub adapter: Option<Adapter>,
+    pub request: AttributeRequest,
+    pub prompt: Vec<i64>,
+    pub reply: oneshot::Sender<Result<Attributed>>,
 }
 
 /// Starts the thread. It ends when the sender is dropped.
@@ -70,27 +79,67 @@ struct Attributor {
 
 impl Attributor {
     fn run(mut self, inbox: &Receiver<Order>) {
-        for order in inbox {
-            match order {
-                Order::Keep { id, index } => {
+        let mut waiting: VecDeque<Order> = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match inbox.recv() {
+                    Ok(order) => waiting.push_back(order),
+                    Err(_) => return,
+                }
+            }
+            waiting.extend(inbox.try_iter());
+            match waiting.pop_front() {
+                Some(Order::Keep { id, index }) => {
                     self.kept.retain(|(kept, _)| *kept != id);
                     if let Some(index) = index {
                         self.keep(id, index);
                     }
                 }
-                // Whoever does not wait any more needs no answer.
-                Order::Attribute { reply, .. } if reply.is_closed() => {}
-                Order::Attribute { folder, adapter, request, prompt, reply } => {
-                    // The tensor library panics where it runs out of memory; the next one may do.
-                    let work = std::panic::AssertUnwindSafe(|| {
-                        self.attribute(&folder, adapter, &request, &prompt)
-                    });
-                    let result =
-                        std::panic::catch_unwind(work).unwrap_or_else(|panic| Err(gave_up(panic)));
-                    let _ = reply.send(result);
+                Some(Order::Attribute(first)) => {
+                    let mut together = take_along(&mut waiting, &first.request.adapter);
+                    together.insert(0, first);
+                    // Whoever does not wait any more needs no answer.
+                    together.retain(|asked| !asked.reply.is_closed());
+                    self.answer(together);
                 }
+                None => {}
             }
         }
+    }
+
+    /// Attributes answers of one adapter and replies.
+    fn answer(&mut self, together: Vec<Asked>) {
+        let config = self.base.config();
+        let (good, bad): (Vec<_>, Vec<_>) = together
+            .into_iter()
+            .map(|asked| (check(&asked, config), asked))
+            .partition(|(checked, _)| checked.is_ok());
+        for (checked, asked) in bad {
+            if let Err(error) = checked {
+                let _ = asked.reply.send(Err(error)); // nobody may wait any more
+            }
+        }
+        let mut good: Vec<Asked> = good.into_iter().map(|(_, asked)| asked).collect();
+        if good.len() > 1 {
+            if let Ok(all) = self.guarded(&good) {
+                for (asked, found) in good.into_iter().zip(all) {
+                    let _ = asked.reply.send(Ok(found));
+                }
+                return;
+            }
+        }
+        // What fails together, for want of memory or by the fault of one, is tried one by one.
+        for asked in good.drain(..) {
+            let found = self.guarded(std::slice::from_ref(&asked));
+            let found = found.and_then(|mut all| all.pop().ok_or(EngineError::Stopped));
+            let _ = asked.reply.send(found);
+        }
+    }
+
+    /// The tensor library panics where it runs out of memory; the next one may do.
+    fn guarded(&mut self, together: &[Asked]) -> Result<Vec<Attributed>> {
+        catch_unwind(AssertUnwindSafe(|| self.attribute(together)))
+            .unwrap_or_else(|panic| Err(gave_up(panic)))
     }
 
     fn keep(&mut self, id: String, index: Index) {
@@ -128,25 +177,11 @@ impl Attributor {
         self.kept.last().map(|(_, index)| index).ok_or(EngineError::Stopped)
     }
 
-    fn attribute(
-        &mut self,
-        folder: &Path,
-        adapter: Option<Adapter>,
-        request: &AttributeRequest,
-        prompt: &[i64],
-    ) -> Result<Attributed> {
-        let vocabulary = self.base.config().vocab_size;
-        if request.answer_tokens.is_empty()
-            || request.answer_tokens.iter().any(|t| !(0..vocabulary).contains(t))
-        {
-            let reason = "the answer's tokens are empty or not of this vocabulary".into();
-            return Err(EngineError::Request(reason));
-        }
-        let length = prompt.len() + request.answer_tokens.len();
-        let max = self.base.config().max_position as usize;
-        if prompt.is_empty() || length > max {
-            return Err(EngineError::PromptTooLong { tokens: length, max });
-        }
+    /// Attributes answers of one adapter.
+    fn attribute(&mut self, together: &[Asked]) -> Result<Vec<Attributed>> {
+        let Some(Asked { folder, adapter, request, .. }) = together.first() else {
+            return Ok(vec![]);
+        };
         let device = self.base.transformer().device();
         let adapter = match adapter {
             Some(adapter) => {
@@ -157,10 +192,50 @@ impl Attributor {
         };
         let base = self.base.share();
         let index = self.index(&request.adapter, folder, &adapter, base.config())?;
-        let sample = Sample::from_parts(prompt, &request.answer_tokens);
-        let found = queries(&base, &adapter, index, &[sample])?;
-        let query = found.first().ok_or(tributary_attribution::IndexError::NoQuery)?;
-        let attribution = index.score(query, request.top)?;
-        Ok(Attributed { attribution, query: query.integers().to_vec() })
+        let samples: Vec<Sample> = together
+            .iter()
+            .map(|asked| Sample::from_parts(&asked.prompt, &asked.request.answer_tokens))
+            .collect();
+        let queries = queries(&base, &adapter, index, &samples)?;
+        let top = together.iter().map(|asked| asked.request.top).max().unwrap_or(0);
+        let all = index.score_all(&queries, top)?;
+        let attributed = all.into_iter().zip(&queries).zip(together);
+        Ok(attributed
+            .map(|((mut attribution, query), asked)| {
+                attribution.records.truncate(asked.request.top);
+                Attributed { attribution, query: query.integers().to_vec() }
+            })
+            .collect())
     }
+}
+
+/// Takes out what else asks for this adapter, up to the next order about an index.
+fn take_along(waiting: &mut VecDeque<Order>, adapter: &str) -> Vec<Asked> {
+    let (mut taken, mut at) = (vec![], 0);
+    while taken.len() + 1 < TOGETHER {
+        match waiting.get(at) {
+            None | Some(Order::Keep { .. }) => break,
+            Some(Order::Attribute(asked)) if asked.request.adapter != adapter => at += 1,
+            Some(Order::Attribute(_)) => {
+                if let Some(Order::Attribute(asked)) = waiting.remove(at) {
+                    taken.push(asked);
+                }
+            }
+        }
+    }
+    taken
+}
+
+/// Says why an answer cannot be attributed with this base.
+fn check(asked: &Asked, config: &ModelConfig) -> Result<()> {
+    let answer = &asked.request.answer_tokens;
+    if answer.is_empty() || answer.iter().any(|t| !(0..config.vocab_size).contains(t)) {
+        let reason = "the answer's tokens are empty or not of this vocabulary".into();
+        return Err(EngineError::Request(reason));
+    }
+    let (tokens, max) = (asked.prompt.len() + answer.len(), config.max_position as usize);
+    if asked.prompt.is_empty() || tokens > max {
+        return Err(EngineError::PromptTooLong { tokens, max });
+    }
+    Ok(())
 }

@@ -241,7 +241,13 @@ impl Serving {
                     let _ = reply.send(Err(Pool::unknown(&request.adapter)));
                     return;
                 };
-                let order = attribute::Order::Attribute { folder, adapter, request, prompt, reply };
+                let order = attribute::Order::Attribute(attribute::Asked {
+                    folder,
+                    adapter,
+                    request,
+                    prompt,
+                    reply,
+                });
                 // Without that thread the order is dropped, and its reply with it.
                 let _ = self.server.attributor.send(order);
             }
