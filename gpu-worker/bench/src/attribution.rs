@@ -1,6 +1,6 @@
 //! Attribution: building and asking both indices.
 
-use crate::{stats::Spread, table, training};
+use crate::{table, training};
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +10,7 @@ use tributary_attribution::{DiskBuilder, Query, Sketch, SpanBuilder, SpanOptions
 use tributary_engine::{
     encode_records,
     indexing::{build_influence, Corpus, GradientSpace},
+    traffic::Spread,
     train, BaseModel, IndexSpec,
 };
 

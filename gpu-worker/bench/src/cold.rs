@@ -1,15 +1,14 @@
 //! Cold adapters: what the first token costs more when its adapter is not prepared.
 
-use crate::{
-    load::{closed, request},
-    stats::Spread,
-    table,
-};
+use crate::{load::request, table};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tributary_client::store::{FolderKind, Store};
-use tributary_engine::{Engine, EngineOptions};
+use tributary_engine::{
+    traffic::{closed, Spread},
+    Engine, EngineOptions,
+};
 
 /// Memory on the host for every adapter there is.
 const PLENTY: usize = 8 << 30;
@@ -26,7 +25,7 @@ pub struct Row {
 }
 
 async fn first(engine: &Engine, adapter: &str) -> Result<f64> {
-    let heard = closed(engine, vec![request(engine, Some(adapter.into()), 0, 2)], 1).await?;
+    let heard = closed(engine, [request(engine, Some(adapter.into()), 0, 2)], 1, None).await?;
     Ok(heard.first().first().copied().unwrap_or(0.0))
 }
 

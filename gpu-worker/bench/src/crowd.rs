@@ -5,7 +5,7 @@ use anyhow::{ensure, Context, Result};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tributary_engine::{Adapter, BaseModel, Engine, EngineOptions};
+use tributary_engine::{traffic::closed, Adapter, BaseModel, Engine, EngineOptions};
 
 /// What is asked of a crowd of adapters.
 #[derive(Clone, Debug, Args)]
@@ -102,13 +102,14 @@ pub async fn run(options: &Options) -> Result<()> {
     different.sort();
     different.dedup();
 
-    let requests = |named: bool| {
+    let ask = |named: bool| {
         let name = |n: usize| named.then(|| n.to_string());
-        (0..options.count).map(|n| load::request(&engine, name(n), n, options.tokens)).collect()
+        let all = (0..options.count).map(|n| load::request(&engine, name(n), n, options.tokens));
+        closed(&engine, all.collect::<Vec<_>>(), options.count, None)
     };
-    load::closed(&engine, requests(false), options.count).await?;
-    let plain = load::closed(&engine, requests(false), options.count).await?.rate();
-    let full = load::closed(&engine, requests(true), options.count).await?.rate();
+    ask(false).await?;
+    let plain = ask(false).await?.rate();
+    let full = ask(true).await?.rate();
     let crowd = Crowd {
         adapters: options.count,
         tokens_per_second: full,

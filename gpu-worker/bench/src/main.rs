@@ -13,7 +13,6 @@ mod load;
 mod machine;
 mod peer;
 mod serving;
-mod stats;
 mod table;
 mod training;
 mod worker;

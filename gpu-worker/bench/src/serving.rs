@@ -1,21 +1,18 @@
 //! Serving: many adapters over one base, full and at a steady rate.
 
-use crate::{
-    load::{closed, open, request, Popularity, Traffic},
-    stats::Spread,
-    table,
-};
+use crate::{load::request, table};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tributary_engine::{Engine, EngineOptions, GenerateRequest};
+use tributary_engine::{
+    traffic::{closed, open, Popularity, Spread, OPEN_LOAD},
+    Engine, EngineOptions, GenerateRequest,
+};
 
 /// Sequences that run at once.
 pub const SLOTS: usize = 64;
 /// Adapters that are prepared at once, where a row does not say otherwise.
 pub const RESIDENT: usize = 64;
-/// Part of the base's own rate at which requests arrive in the open loop.
-const LOAD: f64 = 0.35;
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug)]
@@ -74,24 +71,23 @@ pub async fn register(engine: &Engine, folders: &[PathBuf], count: usize) -> Res
     Ok(())
 }
 
-fn requests(
-    engine: &Engine,
+fn requests<'a>(
+    engine: &'a Engine,
     popularity: Popularity,
     adapters: usize,
     count: usize,
     tokens: usize,
-) -> Vec<GenerateRequest> {
-    let choices = popularity.choices(adapters, count, 7);
-    let name = |choice: usize| (adapters > 0).then(|| choice.to_string());
-    choices.into_iter().enumerate().map(|(n, c)| request(engine, name(c), n, tokens)).collect()
+) -> impl Iterator<Item = GenerateRequest> + 'a {
+    let make = move |adapter, number| request(engine, adapter, number, tokens);
+    popularity.requests(adapters, count, 7, make)
 }
 
 /// The base without any adapter, which everything else is compared with.
 pub async fn base(engine: &Engine, amount: Amount) -> Result<f64> {
     let warm = requests(engine, Popularity::Uniform, 0, SLOTS, amount.tokens);
-    closed(engine, warm, SLOTS).await?;
+    closed(engine, warm, SLOTS, None).await?;
     let asked = requests(engine, Popularity::Uniform, 0, amount.requests, amount.tokens);
-    Ok(closed(engine, asked, SLOTS).await?.rate())
+    Ok(closed(engine, asked, SLOTS, None).await?.rate())
 }
 
 /// One row: full, then at a steady rate.
@@ -103,24 +99,19 @@ pub async fn row(
     base: f64,
     amount: Amount,
 ) -> Result<Row> {
-    let before = engine.stats();
     let asked = requests(engine, popularity, adapters, amount.requests, amount.tokens);
-    let full: Traffic = closed(engine, asked, SLOTS).await?;
-    let after = engine.stats();
-    let steps = after.steps.saturating_sub(before.steps).max(1) as f64;
-    let distinct = after.adapters_in_steps.saturating_sub(before.adapters_in_steps) as f64 / steps;
-
-    let per_second = LOAD * base / amount.tokens as f64;
+    let full = closed(engine, asked, SLOTS, None).await?;
+    let per_second = OPEN_LOAD * base / amount.tokens as f64;
     let count = ((per_second * amount.seconds) as usize).max(16);
     let asked = requests(engine, popularity, adapters, count, amount.tokens);
-    let steady = open(engine, asked, per_second, 11).await?;
+    let steady = open(engine, asked, per_second, 11, None).await?;
     Ok(Row {
         adapters,
         resident,
         popularity: popularity.name(),
         tokens_per_second: full.rate(),
         of_base: full.rate() / base,
-        distinct,
+        distinct: full.distinct,
         arrivals_per_second: per_second,
         first_token: Spread::of(steady.first()),
         inter_token: Spread::of(steady.between()),

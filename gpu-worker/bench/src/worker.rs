@@ -1,17 +1,15 @@
 //! The whole run: every table, the targets, and the JSON.
 
 use crate::{
-    adapters, attribution, cold,
-    load::{Popularity, QUESTIONS},
-    machine::Machine,
-    peer, serving, table, training, Place,
+    adapters, attribution, cold, load::QUESTIONS, machine::Machine, peer, serving, table, training,
+    Place,
 };
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tokio::runtime::Runtime;
-use tributary_engine::{BaseModel, Engine};
+use tributary_engine::{traffic::Popularity, BaseModel, Engine};
 
 /// What is measured, and how long.
 #[derive(Clone, Debug, Args)]

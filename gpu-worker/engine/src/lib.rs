@@ -19,6 +19,7 @@ mod record;
 mod rope;
 mod serve;
 mod tokenizer;
+pub mod traffic;
 mod train;
 mod weights;
 

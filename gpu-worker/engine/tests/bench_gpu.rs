@@ -27,6 +27,7 @@ fn every_section_runs_on_a_toy_shape() -> Result<(), Box<dyn std::error::Error>>
         &python,
         "#!/bin/sh\n\
          echo \"{\\\"name\\\": \\\"on $3 with $4\\\", \\\"value\\\": 12.5, \\\"unit\\\": \\\"tok/s\\\"}\"\n\
+         echo '{\"name\": \"PEFT, training, 32 tokens a step\", \"value\": 2.0, \"unit\": \"tok/s\"}'\n\
          echo 'words that are no figure'\n\
          echo 'out of memory' >&2\n\
          exit 1\n",
@@ -64,12 +65,41 @@ fn every_section_runs_on_a_toy_shape() -> Result<(), Box<dyn std::error::Error>>
         "one adapter from host memory, p99",
         "decoding with 3 of them",
         "one job, 32 tokens a step",
+        "8 jobs in one pass, 4 tokens each",
+        "8 jobs, 32 tokens each",
+        "base alone: saturated",
+        "base alone: open, arrivals",
+        "1 adapter: saturated, to base",
+        "3 adapters, uniform: saturated, distinct in a step",
+        "3 adapters, zipf: saturated, to base",
+        "12 adapters, uniform: saturated, to base",
+        "12 adapters, zipf: saturated",
+        "12 adapters, zipf: open, first token, p50",
+        "12 adapters, zipf: open, first token, p99",
+        "12 adapters, zipf: open, between tokens, p50",
+        "12 adapters, zipf: open, between tokens, p99",
+        "2 adapters in 3 places, to base",
+        "3 adapters in 3 places, to base",
+        "4 adapters in 3 places, to 3 adapters",
+        "6 adapters in 3 places, to 3 adapters",
+        "adapter on the device: first token, p50",
+        "adapter in host memory: first token, p99",
+        "adapter on disk: first token, p99",
     ] {
         assert!(value(name) > 0.0, "{name}: {}\n{table}", value(name));
         assert!(table.contains(name), "{name} is not in the table:\n{table}");
     }
     assert_eq!(value("adapters on the device"), 5.0, "all places are filled");
     assert_eq!(value("on cpu with tiny"), 12.5, "what the comparison said");
+    for name in ["one job, 32 tokens a step", "8 jobs, 32 tokens each"] {
+        let ratio = value(&format!("{name}, to PEFT"));
+        assert_eq!(ratio, value(name) / 2.0, "against the peer's training");
+    }
+    // Twelve adapters do not fit into the five places: they come through the tiers below.
+    assert_eq!(value("adapters on the device at the end"), 5.0);
+    let there = value("12 adapters, uniform: asked for while on the device");
+    assert!((0.0..100.0).contains(&there), "{there} % on the device");
+    assert!(value("adapter on disk: more than on the device, p50").is_finite());
     // Targets and hardware bounds are for the real shape on a real device.
     assert!(figures.iter().all(|f| f["target"].is_null() && f["met"].is_null()));
     assert_eq!(report["shape"], "tiny");
@@ -101,7 +131,8 @@ fn sections_that_have_no_time_left_are_named() -> Result<(), Box<dyn std::error:
     ])?;
     let table = text(&done.stdout);
     assert!(done.status.success(), "{table}{}", text(&done.stderr));
-    for section in ["decoding", "kernel", "loading", "residency", "training"] {
+    let sections = ["decoding", "kernel", "loading", "residency", "training"];
+    for section in sections.into_iter().chain(["serving", "places", "cold"]) {
         let line = format!("{section}: left out: the 0 s are over");
         assert!(table.contains(&line), "{line}\n{table}");
     }

@@ -20,8 +20,8 @@ enum Where {
     Cpu,
 }
 
-/// Measures decoding with many adapters, the kernel against stock operations, residency, loading
-/// and training, and prints one table. Ends with 3 when there is no CUDA device.
+/// Measures decoding with many adapters, the kernel against stock operations, residency, loading,
+/// training and serving, and prints one table. Ends with 3 when there is no CUDA device.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -99,6 +99,26 @@ impl EngineOptions {
             quantise: Quantise::None,
         }
     }
+
+    /// Limits of the pool; says what is out of range.
+    fn check(&self) -> Result<Limits> {
+        if self.slots == 0 || self.capacity < 2 {
+            let reason = "an engine needs a slot and room for two tokens".into();
+            return Err(EngineError::Request(reason));
+        }
+        let limits = Limits {
+            device_adapters: self.device_adapters,
+            device_bytes: self.device_bytes,
+            host_bytes: self.host_bytes,
+        };
+        pool::check(&limits)?;
+        Ok(limits)
+    }
+
+    /// `threads`, as the tensor library takes it.
+    fn tensor_threads(&self) -> i32 {
+        self.threads.clamp(1, 1024) as i32
+    }
 }
 
 /// What to answer.
@@ -293,19 +313,18 @@ pub struct Engine {
 impl Engine {
     /// Loads the base model and starts serving. Blocks while it loads.
     pub fn start(options: EngineOptions) -> Result<Self> {
-        if options.slots == 0 || options.capacity < 2 {
-            let reason = "an engine needs a slot and room for two tokens".into();
-            return Err(EngineError::Request(reason));
-        }
-        let limits = Limits {
-            device_adapters: options.device_adapters,
-            device_bytes: options.device_bytes,
-            host_bytes: options.host_bytes,
-        };
-        pool::check(&limits)?;
-        let threads = options.threads.clamp(1, 1024) as i32;
-        tch::set_num_threads(threads);
+        options.check()?;
+        tch::set_num_threads(options.tensor_threads());
         let base = BaseModel::load_with(&options.base, options.device, options.quantise)?;
+        Self::start_with(base, options)
+    }
+
+    /// Starts serving a base model that is there already. `options.base` and `options.device` are
+    /// not looked at; `options.quantise` says how `base` is held.
+    pub fn start_with(base: BaseModel, options: EngineOptions) -> Result<Self> {
+        let limits = options.check()?;
+        let threads = options.tensor_threads();
+        tch::set_num_threads(threads);
         let capacity = options.capacity.min(base.config().max_position as usize);
         let info =
             Arc::new(EngineInfo { config: base.config().clone(), capacity, slots: options.slots });

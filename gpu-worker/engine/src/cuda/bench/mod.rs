@@ -1,5 +1,5 @@
 //! What `make bench-gpu` measures: decoding with many adapters, the kernel against stock
-//! operations, residency, loading and training, on weights drawn at random on the device.
+//! operations, residency, loading, training and serving, on weights drawn at random on the device.
 //!
 //! Speed does not depend on what the weights are, only on their shapes, so no model is needed.
 
@@ -8,6 +8,7 @@ mod kernels;
 mod peer;
 mod report;
 mod residency;
+mod serving;
 mod setup;
 mod training;
 
@@ -64,6 +65,10 @@ pub struct Options {
     pub python: Option<PathBuf>,
 }
 
+/// Part of the limit that is kept for the comparison with PEFT, where there is PEFT: it takes about
+/// two minutes for the large shape.
+const PEER: f64 = 0.28;
+
 /// Measures everything. An error only if nothing could be set up; a section that fails is a line
 /// in the report.
 pub fn run(options: &Options) -> Result<Report> {
@@ -95,13 +100,16 @@ pub fn run(options: &Options) -> Result<Report> {
         report.extend(figures);
         report.outcome(name, outcome);
     }
-    // Training and the comparison need the adapters' memory.
+    // Training, serving and the comparison need the adapters' memory.
     if let Some(bench) = bench.as_mut() {
         bench.drop_adapters();
         let mut figures = vec![];
         let outcome = within(start, options, || caught(|| training::measure(bench, &mut figures)));
         report.extend(figures);
         report.outcome("training", outcome);
+        let python = options.python.as_deref().filter(|python| peer::is_there(python));
+        let reserve = python.map_or(Duration::ZERO, |_| options.limit.mul_f64(PEER));
+        serving::measure(options, start, start + (options.limit - reserve), bench, &mut report);
     }
     bench = None;
     drop(bench);
@@ -112,6 +120,7 @@ pub fn run(options: &Options) -> Result<Report> {
         let left = options.limit.saturating_sub(start.elapsed());
         let mut figures = vec![];
         let outcome = within(start, options, || peer::measure(options, python, left, &mut figures));
+        figures.extend(peer::compare(options.shape, &report.figures, &figures));
         report.extend(figures);
         report.outcome("peer", outcome);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tch::Device;
 
-use super::{Figure, Options};
+use super::{setup, training, Figure, Options, Shape};
 use crate::error::{EngineError, Result};
 
 const SCRIPT: &str = include_str!("peer.py");
@@ -22,6 +22,26 @@ struct Line {
 
 fn failed(reason: String) -> EngineError {
     EngineError::Cuda { doing: "comparing with PEFT", reason }
+}
+
+/// Whether this Python has what the comparison needs. Imports nothing, so it takes no time.
+pub(super) fn is_there(python: &Path) -> bool {
+    let asked = "import importlib.util as u, sys\n\
+                 sys.exit(not all(u.find_spec(n) for n in ('torch', 'transformers', 'peft')))";
+    let mut command = Command::new(python);
+    command.args(["-c", asked]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Our training in relation to the peer's, which trains several jobs one after the other.
+pub(super) fn compare(shape: Shape, ours: &[Figure], theirs: &[Figure]) -> Vec<Figure> {
+    let training = |f: &&Figure| f.name.starts_with("PEFT, training") && f.unit == "tok/s";
+    let Some(peer) = theirs.iter().find(training) else { return vec![] };
+    let names = training::comparable(&setup::sizes(shape).1);
+    let comparable = ours.iter().filter(|f| f.section == "training" && names.contains(&f.name));
+    comparable
+        .map(|f| Figure::new("peer", format!("{}, to PEFT", f.name), f.value / peer.value, "×"))
+        .collect()
 }
 
 /// Runs the comparison for at most `left`. What it has measured by then counts.

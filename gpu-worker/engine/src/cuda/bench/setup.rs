@@ -31,6 +31,8 @@ pub(super) struct Load {
     /// Tokens of a training record, and steps measured.
     pub sequence: usize,
     pub train_steps: usize,
+    /// Steps measured where several jobs train at once.
+    pub together_steps: usize,
     /// Repetitions of one kernel call.
     pub repeats: usize,
 }
@@ -193,7 +195,7 @@ pub(super) fn operations(facts: &DeviceFacts) -> Option<f64> {
     Some(f64::from(count) * clock * per_cycle)
 }
 
-fn sizes(shape: Shape) -> (ModelConfig, Load) {
+pub(super) fn sizes(shape: Shape) -> (ModelConfig, Load) {
     let tiny = ModelConfig {
         vocab_size: 256,
         hidden_size: 64,
@@ -223,6 +225,7 @@ fn sizes(shape: Shape) -> (ModelConfig, Load) {
                 loads: 3,
                 sequence: 32,
                 train_steps: 2,
+                together_steps: 2,
                 repeats: 1,
             },
         ),
@@ -248,6 +251,7 @@ fn sizes(shape: Shape) -> (ModelConfig, Load) {
                 loads: 50,
                 sequence: 4096,
                 train_steps: 6,
+                together_steps: 3,
                 repeats: 50,
             },
         ),

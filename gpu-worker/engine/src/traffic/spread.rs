@@ -25,7 +25,7 @@ impl Spread {
     }
 }
 
-/// The nearest-rank quantile of sorted values.
+/// The nearest-rank quantile of sorted values; 0 if there are none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil().max(1.0) as usize;
     sorted.get(rank - 1).copied().unwrap_or(0.0)
