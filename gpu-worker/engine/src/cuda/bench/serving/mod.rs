@@ -175,10 +175,9 @@ impl<'a> Stand<'a> {
         let config = self.bench.base.config();
         let per_token = 4 * config.layers * config.kv_heads * config.head_dim;
         let cache = per_token as f64 * (rows * self.capacity()) as f64;
-        // Steps in stock operations stack the matrices of a batch's adapters, and hold two stacks
-        // while the batch changes.
-        let stacks = 2.0 * rows as f64 * self.bench.adapter_bytes();
-        Ok((free - cache - stacks - SPARE).max(0.0) as usize)
+        // An adapter that was let go stays in the kernel's table until the next step.
+        let leaving = rows as f64 * self.bench.adapter_bytes();
+        Ok((free - cache - leaving - SPARE).max(0.0) as usize)
     }
 
     /// Drops an engine and waits until its threads have ended and its memory is free again.
