@@ -38,10 +38,10 @@ pub use gradients::{projected_gradients, record_gradients, GradientOptions, TwoS
 pub use lora::{Adapter, LoraConfig, LoraTensors};
 pub use model::{nf4_round_trip, BaseModel, Quantise, Transformer};
 pub use record::{Record, Sample};
-pub use serve::runner::Pooling;
 pub use serve::score::{score, Agreement, Scored, BF16_TOLERANCE, F32_TOLERANCE};
 pub use serve::stats::{EngineStats, TierStats};
 pub use serve::stock::LoraPath;
+pub use serve::Pooling;
 pub use tokenizer::{Message, TextStream, Tokenizer};
 pub use train::{
     encode_records, step_together, train, Checkpoints, Metrics, Progress, TrainSpec, Trained,

@@ -21,11 +21,11 @@ use crate::decoding::{Format, Grammar};
 use crate::error::{EngineError, Result};
 use crate::model::{BaseModel, Quantise};
 use crate::serve::pool::Pool;
-use crate::serve::runner::{Pooling, Runner};
+use crate::serve::runner::Runner;
 use crate::serve::score::Scored;
 use crate::serve::stats::EngineStats;
 use crate::serve::stock::LoraPath;
-use crate::serve::{executor, loader, Preparer, Setup};
+use crate::serve::{executor, loader, Pooling, Preparer, Setup};
 use crate::tokenizer::Tokenizer;
 
 pub use messages::{

@@ -20,9 +20,10 @@ use crate::lora::Adapter;
 use crate::serve::loader::Fetched;
 use crate::serve::pool::{repeat, Pin, Pool};
 use crate::serve::queue::{Key, Queue, ANSWER_WEIGHT};
-use crate::serve::runner::{Job, Output, Pooling, Runner};
+use crate::serve::runner::{Job, Output, Runner};
 use crate::serve::score::Scored;
 use crate::serve::stats::EngineStats;
+use crate::serve::Pooling;
 use crate::tokenizer::Tokenizer;
 
 /// Lines whose adapters are sent for before it is their turn.

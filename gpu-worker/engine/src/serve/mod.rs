@@ -3,7 +3,7 @@
 //! - [`Executor`] runs one ragged step: a flat batch of tokens, one of every decoding sequence and
 //!   pieces of prompts. There are two: [`cpu`] with loops of our own, and [`stock`] with the
 //!   tensor library's operators, which runs on CUDA and is the reference in tests.
-//! - [`runner`] holds the running sequences, cuts prompts into pieces and keeps one sequence's
+//! - [`runner`] holds the running sequences ([`sequence`]), cuts prompts into pieces and keeps one sequence's
 //!   failure from the others.
 //! - [`queue`] says who is next, [`pool`] which adapters are where, [`loader`] fetches them.
 
@@ -13,6 +13,7 @@ pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod runner;
 pub(crate) mod score;
+mod sequence;
 pub(crate) mod stats;
 pub(crate) mod stock;
 
@@ -27,6 +28,7 @@ use crate::lora::{Adapter, LoraTensors};
 use crate::model::{BaseModel, Transformer};
 
 use cpu::pack::PackedLora;
+pub use sequence::Pooling;
 
 /// An adapter in the form that an executor reads.
 pub(crate) enum Prepared {

@@ -7,6 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::*;
 use crate::config::ModelConfig;
 use crate::decoding::{FinishReason, Sampling};
+use crate::generate::{Request, StepOutput};
+use crate::serve::Want;
 
 /// Steps of more tokens than this run out of memory.
 struct Small {
