@@ -111,9 +111,23 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_WORKER_DEFAULT_TOKENS", default_value_t = 128)]
     pub default_tokens: u32,
 
-    /// Adapters in memory at most, for each base model.
-    #[arg(long, env = "TRIBUTARY_WORKER_MAX_ADAPTERS", default_value_t = 64)]
+    /// Adapters on this machine's disk at most, for each base model; the one asked longest ago makes
+    /// room and is fetched from the object store when it is asked again.
+    #[arg(long, env = "TRIBUTARY_WORKER_MAX_ADAPTERS", default_value_t = 4_096)]
     pub max_adapters: usize,
+
+    /// Of them, those that are ready to be computed with, for each base model. Others come from the
+    /// host's memory or from disk when they are asked.
+    #[arg(long, env = "TRIBUTARY_WORKER_DEVICE_ADAPTERS", default_value_t = 1_024)]
+    pub device_adapters: usize,
+
+    /// Memory for those, in MiB of the device.
+    #[arg(long, env = "TRIBUTARY_WORKER_DEVICE_ADAPTER_MIB", default_value_t = 4_096)]
+    pub device_adapter_mib: usize,
+
+    /// Memory for adapters that are not on the device, in MiB of the host.
+    #[arg(long, env = "TRIBUTARY_WORKER_HOST_ADAPTER_MIB", default_value_t = 4_096)]
+    pub host_adapter_mib: usize,
 
     /// Largest job to take, in MiB of shards.
     #[arg(long, env = "TRIBUTARY_WORKER_MAX_JOB_MIB", default_value_t = 1_024)]

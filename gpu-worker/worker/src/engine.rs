@@ -42,6 +42,8 @@ struct Adapter {
     owners: Vec<(ContributionId, u32)>,
     /// When it was last asked, as a count of askings.
     used: u64,
+    /// Its files.
+    folder: PathBuf,
 }
 
 /// The base models of this worker.
@@ -50,9 +52,10 @@ pub struct Engines {
     store: Store,
     /// Where adapters are kept on disk.
     cache: PathBuf,
-    /// Adapters in memory at most, for each base model.
+    /// Adapters that an engine is told of and that are on disk at most, for each base model. Which of
+    /// them are on the device or in memory is the engine's.
     max_adapters: usize,
-    /// Adapters in memory, by base and model.
+    /// Adapters that the engine is told of, by base and model.
     loaded: Mutex<HashMap<ModelId, HashMap<ModelId, Adapter>>>,
     /// One lock for each adapter that is being fetched.
     fetching: Mutex<HashMap<ModelId, Arc<tokio::sync::Mutex<()>>>>,
@@ -210,7 +213,7 @@ impl Engines {
         outcome.map(|()| Some(name))
     }
 
-    /// Notes that the adapter is asked, if it is in memory.
+    /// Notes that the adapter is asked, if the engine is told of it.
     fn touch(&self, served: &Served) -> bool {
         let now = self.clock.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut loaded = lock(&self.loaded);
@@ -238,18 +241,19 @@ impl Engines {
             return Err(bad(model.index, "its root is not the one that the chain names".into()));
         }
         let owners = owners(&index).map_err(|reason| bad(model.index, reason))?;
-        self.make_room(served.base, engine).await;
+        self.make_room(served.base, engine, &folder).await;
         engine.load_adapter(name, &folder).await.map_err(|e| bad(model.content, e.to_string()))?;
         let used = self.clock.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut loaded = lock(&self.loaded);
-        loaded.entry(served.base).or_default().insert(model.id, Adapter { owners, used });
+        loaded.entry(served.base).or_default().insert(model.id, Adapter { owners, used, folder });
         info!(model = model.id.0, name = %model.name, rows = index.rows(), "adapter loaded");
         Ok(())
     }
 
-    /// Unloads the adapters that were asked longest ago until there is room for one more. Answers
+    /// Lets the adapters go that were asked longest ago until there is room for one more, with their
+    /// files, if they are not those of the one that is `coming`: the object store has them. Answers
     /// under way keep theirs.
-    async fn make_room(&self, base: ModelId, engine: &Engine) {
+    async fn make_room(&self, base: ModelId, engine: &Engine, coming: &Path) {
         loop {
             let oldest = {
                 let mut loaded = lock(&self.loaded);
@@ -258,14 +262,22 @@ impl Engines {
                     return;
                 }
                 let oldest = of.iter().min_by_key(|(_, a)| a.used).map(|(id, _)| *id);
-                oldest.inspect(|id| {
-                    of.remove(id);
-                })
+                let gone = oldest.and_then(|id| Some((id, of.remove(&id)?.folder)));
+                // Two models may have the same content, and so the same files.
+                let shared = |folder: &PathBuf| {
+                    folder == coming
+                        || loaded.values().any(|of| of.values().any(|a| a.folder == *folder))
+                };
+                gone.map(|(id, folder)| (id, Some(folder).filter(|folder| !shared(folder))))
             };
-            let Some(id) = oldest else { return };
+            let Some((id, folder)) = oldest else { return };
             match engine.unload_adapter(id.to_string()).await {
-                Ok(_) => info!(model = id.0, "adapter unloaded to make room"),
+                Ok(_) => info!(model = id.0, "adapter let go to make room"),
                 Err(error) => warn!(model = id.0, %error, "the adapter cannot be unloaded"),
+            }
+            let Some(folder) = folder else { continue };
+            if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+                warn!(folder = %folder.display(), %error, "the files of an adapter stay on disk");
             }
         }
     }

@@ -219,7 +219,9 @@ async fn start(
             slots: config.slots,
             capacity: config.context,
             waiting: config.slots,
-            device_adapters: config.max_adapters.max(1),
+            device_adapters: config.device_adapters.max(1),
+            device_bytes: config.device_adapter_mib.saturating_mul(1 << 20),
+            host_bytes: config.host_adapter_mib.saturating_mul(1 << 20),
             ..EngineOptions::new(folder)
         };
         let content = engines.add_base(folder, options).await?;

@@ -230,7 +230,17 @@ async fn an_adapter_from_training_to_attributed_answer() {
     let other = adapter(2, manifest_digest, index, trained.index_root);
     ask(&engines, &other).await.unwrap();
     assert_eq!(Backend::health(&engines).adapters, 1);
+    let files = || std::fs::read_dir(folder.path().join("adapters")).unwrap().count();
+    assert_eq!(files(), 1, "both have the same files");
     assert_eq!(engines.attribute(&model, &prompt(), &tokens).await.unwrap(), found);
+    // and what has files of its own takes them along when it goes
+    std::fs::copy(trained.adapter.join("adapter_config.json"), trained.adapter.join("NOTES.json"))
+        .unwrap();
+    let changed = store.put_folder(FolderKind::Adapter, &trained.adapter).await.unwrap();
+    ask(&engines, &adapter(6, changed, index, trained.index_root)).await.unwrap();
+    assert_eq!((files(), Backend::health(&engines).adapters), (1, 1));
+    assert_eq!(engines.attribute(&model, &prompt(), &tokens).await.unwrap(), found);
+    assert_eq!(files(), 1);
 
     // The base itself can be asked; nobody's records are known to have shaped its answer.
     let mut alone = model.clone();
