@@ -53,8 +53,8 @@ impl Default for Form {
     }
 }
 
-/// How much of the adapter's change of the base is left where faded gradients are taken. Chosen
-/// among seven on one set of models, see docs/attribution.md; between 0.2 and 0.5 little changes.
+/// How much of the adapter's change of the base is left where faded gradients are taken, chosen by
+/// trial; docs/attribution.md measures it on other records too.
 pub const FADED: f64 = 0.35;
 
 impl Form {

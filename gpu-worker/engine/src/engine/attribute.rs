@@ -109,30 +109,27 @@ impl Attributor {
 
     /// Attributes answers of one adapter and replies.
     fn answer(&mut self, together: Vec<Asked>) {
-        let config = self.base.config();
-        let (good, bad): (Vec<_>, Vec<_>) = together
-            .into_iter()
-            .map(|asked| (check(&asked, config), asked))
-            .partition(|(checked, _)| checked.is_ok());
-        for (checked, asked) in bad {
-            if let Err(error) = checked {
-                let _ = asked.reply.send(Err(error)); // nobody may wait any more
+        let mut good = vec![];
+        for asked in together {
+            match check(&asked, self.base.config()) {
+                Ok(()) => good.push(asked),
+                // Nobody may be waiting any more, here and below.
+                Err(error) => drop(asked.reply.send(Err(error))),
             }
         }
-        let mut good: Vec<Asked> = good.into_iter().map(|(_, asked)| asked).collect();
         if good.len() > 1 {
             if let Ok(all) = self.guarded(&good) {
                 for (asked, found) in good.into_iter().zip(all) {
-                    let _ = asked.reply.send(Ok(found));
+                    drop(asked.reply.send(Ok(found)));
                 }
                 return;
             }
         }
         // What fails together, for want of memory or by the fault of one, is tried one by one.
-        for asked in good.drain(..) {
+        for asked in good {
             let found = self.guarded(std::slice::from_ref(&asked));
             let found = found.and_then(|mut all| all.pop().ok_or(EngineError::Stopped));
-            let _ = asked.reply.send(found);
+            drop(asked.reply.send(found));
         }
     }
 

@@ -118,6 +118,18 @@ impl BaseModel {
     pub fn share(&self) -> Self {
         Self { transformer: self.transformer.share(), tokenizer: self.tokenizer.clone() }
     }
+
+    /// The same model in bf16.
+    #[cfg(test)]
+    pub(crate) fn in_bf16(&self) -> Result<Self> {
+        let mut named: std::collections::HashMap<String, Tensor> =
+            self.transformer.named().into_iter().collect();
+        let net = Transformer::build(self.config().clone(), |name, _| {
+            let tensor = named.remove(name).ok_or(crate::EngineError::Stopped)?;
+            Ok(tensor.to_kind(Kind::BFloat16))
+        })?;
+        Ok(Self::from_parts(net, self.tokenizer.clone()))
+    }
 }
 
 impl Transformer {

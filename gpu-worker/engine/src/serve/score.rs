@@ -200,7 +200,6 @@ fn score_in(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::path::Path;
 
     use tch::{Device, Tensor};
@@ -208,7 +207,6 @@ mod tests {
     use super::*;
     use crate::config::Projection;
     use crate::lora::LoraConfig;
-    use crate::model::Transformer;
     use crate::serve::stock::LoraPath;
 
     /// Another way of computing stands for another device: operators for loops, bf16 for f32.
@@ -217,12 +215,7 @@ mod tests {
         tch::manual_seed(8);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-model/tiny");
         let base = BaseModel::load(&folder, Device::Cpu)?;
-        let mut named: HashMap<String, Tensor> = base.transformer().named().into_iter().collect();
-        let net = Transformer::build(base.config().clone(), |name, _| {
-            let tensor = named.remove(name).ok_or(EngineError::Stopped)?;
-            Ok(tensor.to_kind(Kind::BFloat16))
-        })?;
-        let narrow = BaseModel::from_parts(net, base.tokenizer().clone());
+        let narrow = base.in_bf16()?;
         let mut adapters = vec![];
         for seed in 0..2 {
             let targets = Projection::ALL.to_vec();

@@ -162,7 +162,6 @@ impl Deltas for Step<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::path::Path;
 
     use super::super::{Adapters, LoraPath, Stock};
@@ -174,13 +173,7 @@ mod tests {
     /// The small base in bf16.
     fn base() -> Result<BaseModel> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-model/tiny");
-        let small = BaseModel::load(&folder, Device::Cpu)?;
-        let mut named: HashMap<String, Tensor> = small.transformer().named().into_iter().collect();
-        let net = Transformer::build(small.config().clone(), |name, _| {
-            let tensor = named.remove(name).ok_or(EngineError::Stopped)?;
-            Ok(tensor.to_kind(Kind::BFloat16))
-        })?;
-        Ok(BaseModel::from_parts(net, small.tokenizer().clone()))
+        BaseModel::load(&folder, Device::Cpu)?.in_bf16()
     }
 
     fn adapter(base: &BaseModel, rank: i64, targets: &[Projection]) -> Result<Rc<Prepared>> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, NO_TIME};
-use super::{no_token, runtime, window, Figure, Stand};
+use super::{no_token, window, Figure, Stand};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::traffic::{closed, open, Popularity, Spread, OPEN_LOAD};
@@ -49,11 +49,9 @@ pub(super) fn measure(
         }
     }
     let mut clock = Clock::new(end, 2 * rows.len(), stand.sizes.least, stand.sizes.most);
-    let held = stand.held()?;
-    let engine = stand.engine(stand.bench.load.batch, stand.sizes.device, stand.host_bytes)?;
-    let measured = runtime()?.block_on(all(stand, &engine, &rows, &mut clock, figures));
-    stand.stop(engine, held)?;
-    measured?;
+    stand.over(stand.bench.load.batch, stand.sizes.device, stand.host_bytes, async |engine| {
+        all(stand, engine, &rows, &mut clock, figures).await
+    })?;
     Ok(clock.left_out())
 }
 

@@ -180,6 +180,21 @@ impl<'a> Stand<'a> {
         Ok((free - cache - leaving - SPARE).max(0.0) as usize)
     }
 
+    /// Runs `work` over an engine as [`Self::engine`] starts it, and stops it whatever came of it.
+    fn over<T>(
+        &self,
+        rows: usize,
+        device_adapters: usize,
+        host_bytes: usize,
+        work: impl AsyncFnOnce(&Engine) -> Result<T>,
+    ) -> Result<T> {
+        let held = self.held()?;
+        let engine = self.engine(rows, device_adapters, host_bytes)?;
+        let result = runtime()?.block_on(work(&engine));
+        self.stop(engine, held)?;
+        result
+    }
+
     /// Drops an engine and waits until its threads have ended and its memory is free again.
     fn stop(&self, engine: Engine, held: Option<i64>) -> Result<()> {
         drop(engine);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, NO_TIME};
-use super::{host_bytes_of, no_token, runtime, window, Figure, Stand};
+use super::{host_bytes_of, no_token, window, Figure, Stand};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::traffic::{closed, Popularity, Spread, Window};
@@ -23,14 +23,12 @@ pub(super) fn measure_places(
     end: Instant,
     figures: &mut Vec<Figure>,
 ) -> Result<Vec<String>> {
-    let held = stand.held()?;
     let fit = stand.host_bytes / host_bytes_of(stand.bench).max(1) / 2;
     let places = stand.sizes.places.min(fit).max(2);
     let mut clock = Clock::new(end, 5, stand.sizes.least, stand.sizes.most);
-    let engine = stand.engine(stand.bench.load.batch, places, stand.host_bytes)?;
-    let swept = runtime()?.block_on(sweep(stand, &engine, places, &mut clock, figures));
-    stand.stop(engine, held)?;
-    swept?;
+    stand.over(stand.bench.load.batch, places, stand.host_bytes, async |engine| {
+        sweep(stand, engine, places, &mut clock, figures).await
+    })?;
     Ok(clock.left_out())
 }
 
@@ -96,11 +94,9 @@ pub(super) fn measure_cold(
     for (tier, places, host_bytes) in tiers {
         let name = format!("adapter {tier}");
         let Some(time) = clock.run(&name, 1) else { continue };
-        let held = stand.held()?;
-        let engine = stand.engine(1, places, host_bytes)?;
-        let asked = runtime()?.block_on(ask(stand, &engine, Instant::now() + time));
-        stand.stop(engine, held)?;
-        let seconds = asked?;
+        let until = Instant::now() + time;
+        let seconds =
+            stand.over(1, places, host_bytes, async |engine| ask(stand, engine, until).await)?;
         if seconds.is_empty() {
             clock.leave_out(&name, 0, NO_TIME);
             continue;
