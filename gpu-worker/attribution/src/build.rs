@@ -4,9 +4,9 @@ use nalgebra::DMatrix;
 
 use crate::format::{ContributionId, Index};
 use crate::layout::Layout;
-use crate::quantise::{quantise, QuantisedRow};
+use crate::quantise::{quantise, quantise_or_zero, QuantisedRow};
 use crate::sketch::Sketch;
-use crate::solve::damped;
+use crate::solve::{damped, Damping};
 use crate::storage::Bytes;
 use crate::{IndexError, Result};
 
@@ -20,18 +20,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder for `records` rows over the given contributions. `lambda_millionths` is λ in
-    /// millionths: 10,000 is 0.01. It is raised where the rows fill the space, so that at most a
-    /// quarter of a random direction counts as explained.
+    /// A builder for `records` rows over the given contributions.
     pub fn new(
         sketch: Sketch,
-        lambda_millionths: u32,
+        damping: Damping,
         contributions: Vec<ContributionId>,
         records: u32,
     ) -> Result<Self> {
         let k = contributions.len() as u32;
-        let layout = Layout { sketch, lambda_millionths, rows: records, contributions: k, form: 0 }
-            .checked()?;
+        let layout =
+            Layout { sketch, damping, rows: records, contributions: k, form: 0 }.checked()?;
         let rows = (0..records).map(|_| None).collect();
         Ok(Self { layout, contributions, rows })
     }
@@ -51,10 +49,10 @@ impl Builder {
         Ok(())
     }
 
-    /// Solves for `W = (A Aᵀ + λI)⁻¹ A` in f64 and quantises both.
+    /// Solves for W and P in f64 and quantises all.
     ///
-    /// Costs `n² d + 2n³` multiplications for `n` rows of `d` dimensions, the latter once more for
-    /// each doubling of λ.
+    /// Costs `3 n² d + 4n³` multiplications for `n` rows of `d` dimensions, and `2n³` more for each
+    /// doubling of λ.
     pub fn build(self) -> Result<Index> {
         let n = self.rows.len();
         let d = self.layout.sketch.dims as usize;
@@ -67,21 +65,28 @@ impl Builder {
         }
         // A plain product: `tr_mul` takes dot products one by one, several times slower.
         let gram = (a.transpose() * &a).cast::<f64>(); // [n, n]
-        let solved = damped(&gram, d, self.layout.lambda_millionths)?;
-        let w = &a * solved.inverse.cast::<f32>(); // [d, n]: columns are rows of W
+        let solved = damped(&gram, d, self.layout.damping)?;
+        // Columns are rows of W and of P.
+        let w = &a * solved.divides.cast::<f32>(); // [d, n]
+        let mut p = &a * solved.explains.cast::<f32>(); // [d, n]
+        if n > d {
+            p *= a.transpose(); // [d, d]
+        }
 
-        let quantised = |from: &DMatrix<f32>| -> Result<Vec<QuantisedRow>> {
-            let row = |i: usize| {
-                quantise(from.column(i).as_slice()).ok_or(IndexError::NoDirection(i as u64))
+        type Quantise = fn(&[f32]) -> Option<QuantisedRow>;
+        let quantised = |from: &DMatrix<f32>, quantise: Quantise| -> Result<Vec<QuantisedRow>> {
+            let row = |(i, column): (usize, nalgebra::DVectorView<f32>)| {
+                quantise(column.as_slice()).ok_or(IndexError::NoDirection(i as u64))
             };
-            (0..n).map(row).collect()
+            from.column_iter().enumerate().map(row).collect()
         };
-        let (a, w) = (quantised(&a)?, quantised(&w)?);
-        let scales = |rows: &[QuantisedRow]| rows.iter().map(|r| r.scale).collect::<Vec<_>>();
-        let layout = Layout { lambda_millionths: solved.lambda_millionths, ..self.layout };
-        let mut bytes = layout.front(&self.contributions, &owners, &scales(&a), &scales(&w));
+        let all =
+            [quantised(&a, quantise)?, quantised(&w, quantise)?, quantised(&p, quantise_or_zero)?];
+        let [a, w, p] = all.each_ref().map(|rows| rows.iter().map(|r| r.scale).collect::<Vec<_>>());
+        let layout = Layout { damping: solved.damping, ..self.layout };
+        let mut bytes = layout.front(&self.contributions, &owners, [&a, &w, &p]);
         bytes.reserve_exact(layout.length() - bytes.len());
-        for row in a.iter().chain(&w) {
+        for row in all.iter().flatten() {
             bytes.extend(row.integers.iter().map(|v| *v as u8));
         }
         Index::checked(Bytes::Owned(bytes))

@@ -9,9 +9,9 @@ use nalgebra::DMatrix;
 use crate::build::checked_row;
 use crate::format::{ContributionId, Index};
 use crate::layout::{Layout, Matrix};
-use crate::quantise::{quantise, SCALE_BITS};
+use crate::quantise::{quantise, quantise_or_zero, QuantisedRow, SCALE_BITS};
 use crate::sketch::Sketch;
-use crate::solve::damped;
+use crate::solve::{damped, Damping};
 use crate::storage::{io, part_of};
 use crate::{IndexError, Result};
 
@@ -25,13 +25,15 @@ const UNSET: u32 = u32::MAX;
 /// records:
 ///
 /// ```text
-/// W = (A Aᵀ + λI)⁻¹ A = A (AᵀA + λI)⁻¹
+/// W = (A Aᵀ + μI)⁻¹ A = A (AᵀA + μI)⁻¹
+/// P = (A Aᵀ + λI)⁻¹ A = A (AᵀA + λI)⁻¹            up to as many records as dimensions
+/// P = Aᵀ (A Aᵀ + λI)⁻¹ A = I − λ (AᵀA + λI)⁻¹     beyond
 /// ```
 ///
 /// (the push-through identity, a case of Woodbury's). `AᵀA` is summed block by block over the rows,
-/// and W is made from the same rows in a second pass. Memory: three matrices of `d × d` in f64 and
-/// one in f32, and 12 bytes a record. Time: `2 n d²` multiplications and `2 d³` for every doubling of
-/// λ.
+/// and W and P are made from the same rows in a second pass. Memory: four matrices of `d × d` in f64
+/// and two in f32, and 12 bytes a record. Time: `2 n d²` multiplications, `4 d³`, and `2 d³` more for
+/// every doubling of λ.
 ///
 /// Dropped before [`Self::finish`], it leaves nothing behind.
 pub struct DiskBuilder {
@@ -63,13 +65,13 @@ impl DiskBuilder {
     pub fn create(
         path: &Path,
         sketch: Sketch,
-        lambda_millionths: u32,
+        damping: Damping,
         contributions: Vec<ContributionId>,
         records: u32,
     ) -> Result<Self> {
         let k = contributions.len() as u32;
-        let layout = Layout { sketch, lambda_millionths, rows: records, contributions: k, form: 0 }
-            .checked()?;
+        let layout =
+            Layout { sketch, damping, rows: records, contributions: k, form: 0 }.checked()?;
         let part = part_of(path);
         let file = File::options()
             .read(true)
@@ -122,23 +124,26 @@ impl DiskBuilder {
             let block = self.block(start)?; // [d, rows]
             gram += (&block * block.transpose()).cast::<f64>();
         }
-        let solved = damped(&gram, d, self.layout.lambda_millionths)?;
+        let solved = damped(&gram, d, self.layout.damping)?;
         drop(gram);
-        self.layout.lambda_millionths = solved.lambda_millionths;
-        let inverse = solved.inverse.cast::<f32>();
-        let mut w_scales = Vec::with_capacity(n);
-        for start in (0..n).step_by(BLOCK) {
-            let w = &inverse * self.block(start)?; // [d, rows]
-            let mut bytes = Vec::with_capacity(w.len());
-            for (i, column) in w.column_iter().enumerate() {
-                let row = quantise(column.as_slice())
-                    .ok_or(IndexError::NoDirection((start + i) as u64))?;
-                bytes.extend(row.integers.iter().map(|v| *v as u8));
-                w_scales.push(row.scale);
-            }
-            self.write(self.layout.row_at(Matrix::W, start), &bytes)?;
+        self.layout.damping = solved.damping;
+        let lambda = solved.lambda();
+        let divides = solved.divides.cast::<f32>();
+        let (mut w, mut p) = (Vec::with_capacity(n), Vec::with_capacity(self.layout.m()));
+        if n > d {
+            let all = DMatrix::identity(d, d) - &solved.explains * lambda;
+            p = self.put(Matrix::P, 0, &all.cast(), quantise_or_zero)?;
         }
-        let front = self.layout.front(&self.contributions, &self.owners, &self.a_scales, &w_scales);
+        let explains = (n <= d).then(|| solved.explains.cast::<f32>());
+        for start in (0..n).step_by(BLOCK) {
+            let block = self.block(start)?; // [d, rows]
+            w.extend(self.put(Matrix::W, start, &(&divides * &block), quantise)?);
+            if let Some(explains) = &explains {
+                p.extend(self.put(Matrix::P, start, &(explains * &block), quantise_or_zero)?);
+            }
+        }
+        let scales = [&self.a_scales[..], &w, &p];
+        let front = self.layout.front(&self.contributions, &self.owners, scales);
         self.write(0, &front)?;
         self.part.file.sync_all().map_err(|e| io(&self.part.path, &e))?;
         std::fs::rename(&self.part.path, &self.path).map_err(|e| io(&self.path, &e))?;
@@ -164,6 +169,25 @@ impl DiskBuilder {
             column.iter_mut().zip(integers).for_each(|(v, i)| *v = f32::from(*i as i8) * step);
         }
         Ok(block)
+    }
+
+    /// Quantises columns and writes them as the rows of a matrix from `start` on; gives their scales.
+    fn put(
+        &self,
+        which: Matrix,
+        start: usize,
+        columns: &DMatrix<f32>,
+        quantise: fn(&[f32]) -> Option<QuantisedRow>,
+    ) -> Result<Vec<u32>> {
+        let (mut bytes, mut scales) = (Vec::with_capacity(columns.len()), vec![]);
+        for (i, column) in columns.column_iter().enumerate() {
+            let row =
+                quantise(column.as_slice()).ok_or(IndexError::NoDirection((start + i) as u64))?;
+            bytes.extend(row.integers.iter().map(|v| *v as u8));
+            scales.push(row.scale);
+        }
+        self.write(self.layout.row_at(which, start), &bytes)?;
+        Ok(scales)
     }
 
     fn write(&self, at: usize, bytes: &[u8]) -> Result<()> {

@@ -7,7 +7,7 @@ pub enum IndexError {
     #[error("this is not {0}: it begins with other bytes")]
     Magic(&'static str),
     /// A layout that this version does not know.
-    #[error("the index has layout {found}; this program reads layout {known}")]
+    #[error("the index has layout {found}, this program reads layout {known}; build it again, or use the program that fits")]
     Version {
         /// What stands in the file.
         found: u16,
@@ -64,9 +64,14 @@ pub enum IndexError {
     /// The query's gradient is zero or not finite.
     #[error("the answer's gradient is zero or not finite")]
     NoQuery,
-    /// λ outside the range that quantisation holds.
-    #[error("lambda is {0} millionths, which is not within 100..=1000000000")]
-    Lambda(u32),
+    /// λ or μ outside the range that quantisation holds.
+    #[error("{name} is {found} millionths, which is not within 100..=1000000000")]
+    Damping {
+        /// Which of the two.
+        name: char,
+        /// Its value.
+        found: u32,
+    },
     /// A row names a contribution that is not in the list.
     #[error("row {row} names contribution {contribution}, which is not in the list")]
     UnknownContribution {
@@ -79,7 +84,7 @@ pub enum IndexError {
     #[error("contribution {0} is listed twice")]
     DuplicateContribution(u32),
     /// The damped matrix could not be decomposed.
-    #[error("the rows' products with each other are not positive definite; raise lambda")]
+    #[error("the rows' products with each other are not positive definite; raise λ")]
     NotPositiveDefinite,
     /// A file could not be read or written.
     #[error("{path}: {reason}")]

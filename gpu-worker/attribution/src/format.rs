@@ -1,9 +1,10 @@
 //! The index as bytes, in memory or mapped from its file.
 //!
 //! Little-endian throughout: magic (8 bytes), layout (u16), reserved (u16, zero), rows n (u32),
-//! dimensions d (u32), λ in millionths (u32), contributions k (u32), form (u32), sketch
-//! seed (u64), gradient length (u64); then k ids of 32 bytes, n contribution numbers (u32), n
-//! scales of A (u32), n scales of W (u32), n·d integers of A, n·d integers of W.
+//! dimensions d (u32), λ in millionths (u32), contributions k (u32), form (u32), μ in millionths
+//! (u32), sketch seed (u64), gradient length (u64); then k ids of 32 bytes, n contribution numbers
+//! (u32), n scales of A (u32), n scales of W (u32), m scales of P (u32), n·d integers of A, n·d
+//! integers of W, m·d integers of P, where m is the lesser of n and d.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::layout::{Layout, Matrix};
 use crate::sketch::Sketch;
+use crate::solve::Damping;
 use crate::storage::{replace_file, Bytes};
 use crate::{IndexError, Result};
 
@@ -19,15 +21,15 @@ use crate::{IndexError, Result};
 pub type ContributionId = [u8; 32];
 
 /// Separates the root from every other sha2-256 in the system.
-const ROOT_DOMAIN: &[u8] = b"tributary/influence-index/1";
+const ROOT_DOMAIN: &[u8] = b"tributary/influence-index/2";
 pub(crate) const MAX_ROWS: u32 = 1 << 20;
 pub(crate) const MAX_DIMS: u32 = 1 << 16;
 pub(crate) const MAX_CONTRIBUTIONS: u32 = 1 << 16;
 
 /// A built influence index. Always valid: it can only be made by building or by checked reading.
 ///
-/// The integers stay in the file that it was opened from; contributions and scales, 12 bytes a row,
-/// are held in memory. Clones share both.
+/// The integers stay in the file that it was opened from; contributions and scales, up to 16 bytes
+/// a row, are held in memory. Clones share both.
 #[derive(Clone)]
 pub struct Index {
     bytes: Arc<Bytes>,
@@ -35,8 +37,8 @@ pub struct Index {
     pub(crate) contributions: Arc<[ContributionId]>,
     /// Contribution number of each row.
     pub(crate) row_contribution: Arc<[u32]>,
-    pub(crate) a_scales: Arc<[u32]>,
-    pub(crate) w_scales: Arc<[u32]>,
+    /// Scales of the rows of A, W and P.
+    scales: [Arc<[u32]>; 3],
 }
 
 impl PartialEq for Index {
@@ -59,9 +61,9 @@ impl Index {
         self.layout.sketch
     }
 
-    /// λ in millionths.
-    pub fn lambda_millionths(&self) -> u32 {
-        self.layout.lambda_millionths
+    /// How it was solved.
+    pub fn damping(&self) -> Damping {
+        self.layout.damping
     }
 
     /// The caller's number for how the gradients were made; queries must be made in the same way.
@@ -128,39 +130,37 @@ impl Index {
         &self.bytes.all()[at..at + self.layout.sketch.dims as usize]
     }
 
+    /// The scales of a matrix's rows.
+    pub(crate) fn scales(&self, which: Matrix) -> &[u32] {
+        &self.scales[which as usize]
+    }
+
     pub(crate) fn checked(bytes: Bytes) -> Result<Self> {
         let all = bytes.all();
         let layout = Layout::read(all)?;
         let n = layout.rows as usize;
-        let words = |at: usize| -> Arc<[u32]> {
-            all[at..at + 4 * n].as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+        let words = |at: usize, count: usize| -> Arc<[u32]> {
+            all[at..at + 4 * count].as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
         };
         let contributions: Arc<[ContributionId]> =
             all[layout.ids_at()..layout.owners_at()].as_chunks().0.into();
-        let row_contribution = words(layout.owners_at());
-        let a_scales = words(layout.scales_at(Matrix::A));
-        let w_scales = words(layout.scales_at(Matrix::W));
+        let row_contribution = words(layout.owners_at(), n);
+        let scales = [(Matrix::A, n), (Matrix::W, n), (Matrix::P, layout.m())]
+            .map(|(which, count)| words(layout.scales_at(which), count));
         check_distinct(&contributions)?;
         for (row, &contribution) in row_contribution.iter().enumerate() {
             if contribution as usize >= contributions.len() {
                 return Err(IndexError::UnknownContribution { row: row as u32, contribution });
             }
         }
-        if a_scales.iter().chain(w_scales.iter()).any(|scale| *scale == 0) {
+        if scales.iter().flat_map(|of| of.iter()).any(|scale| *scale == 0) {
             return Err(IndexError::Corrupt("a row's scale is zero"));
         }
         // -128 has no counterpart; quantisation never writes it.
         if all[layout.row_at(Matrix::A, 0)..].contains(&(i8::MIN as u8)) {
             return Err(IndexError::Corrupt("a row holds -128"));
         }
-        Ok(Self {
-            bytes: Arc::new(bytes),
-            layout,
-            contributions,
-            row_contribution,
-            a_scales,
-            w_scales,
-        })
+        Ok(Self { bytes: Arc::new(bytes), layout, contributions, row_contribution, scales })
     }
 }
 

@@ -2,17 +2,18 @@
 
 use crate::format::{ContributionId, MAX_CONTRIBUTIONS, MAX_DIMS, MAX_ROWS};
 use crate::sketch::Sketch;
+use crate::solve::Damping;
 use crate::{IndexError, Result};
 
 const MAGIC: &[u8; 8] = b"TRIBINFL";
-const LAYOUT: u16 = 1;
-const HEADER: usize = 8 + 2 + 2 + 4 * 5 + 8 + 8;
+const LAYOUT: u16 = 2;
+const HEADER: usize = 8 + 2 + 2 + 4 * 6 + 8 + 8;
 
 /// Sizes of an index, from which every offset in its file follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub sketch: Sketch,
-    pub lambda_millionths: u32,
+    pub damping: Damping,
     pub rows: u32,
     pub contributions: u32,
     /// How the caller made the gradients; only compared.
@@ -31,10 +32,12 @@ impl Layout {
                 return Err(IndexError::Size { what, found: found.into(), max: max.into() });
             }
         }
-        match (100..=1_000_000_000).contains(&self.lambda_millionths) {
-            true => Ok(self),
-            false => Err(IndexError::Lambda(self.lambda_millionths)),
+        for (name, found) in [('λ', self.damping.lambda), ('μ', self.damping.mu)] {
+            if !(Damping::LEAST..=Damping::MOST).contains(&found) {
+                return Err(IndexError::Damping { name, found });
+            }
         }
+        Ok(self)
     }
 
     fn n(&self) -> usize {
@@ -50,7 +53,12 @@ impl Layout {
         HEADER
     }
 
-    /// Where the contribution number of each row stands; the scales of A and of W follow.
+    /// Rows of P: one for each record, or for each dimension where those are fewer.
+    pub(crate) fn m(&self) -> usize {
+        self.n().min(self.d())
+    }
+
+    /// Where the contribution number of each row stands; the scales of A, W and P follow.
     pub(crate) fn owners_at(&self) -> usize {
         HEADER + 32 * self.contributions as usize
     }
@@ -59,23 +67,23 @@ impl Layout {
         self.owners_at() + 4 * self.n() * (1 + which as usize)
     }
 
-    /// Where a row of A or W stands.
+    /// Where a row of a matrix stands.
     pub(crate) fn row_at(&self, which: Matrix, row: usize) -> usize {
-        self.owners_at() + 12 * self.n() + (which as usize * self.n() + row) * self.d()
+        let cells = self.scales_at(Matrix::P) + 4 * self.m();
+        cells + (which as usize * self.n() + row) * self.d()
     }
 
     /// Length of the file.
     pub(crate) fn length(&self) -> usize {
-        self.row_at(Matrix::W, self.n())
+        self.row_at(Matrix::P, self.m())
     }
 
-    /// Everything before the integers of A.
+    /// Everything before the integers of A; `scales` are those of A, W and P.
     pub(crate) fn front(
         &self,
         contributions: &[ContributionId],
         owners: &[u32],
-        a_scales: &[u32],
-        w_scales: &[u32],
+        scales: [&[u32]; 3],
     ) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.row_at(Matrix::A, 0));
         out.extend(MAGIC);
@@ -83,13 +91,14 @@ impl Layout {
         out.extend(0u16.to_le_bytes());
         out.extend(self.rows.to_le_bytes());
         out.extend(self.sketch.dims.to_le_bytes());
-        out.extend(self.lambda_millionths.to_le_bytes());
+        out.extend(self.damping.lambda.to_le_bytes());
         out.extend(self.contributions.to_le_bytes());
         out.extend(self.form.to_le_bytes());
+        out.extend(self.damping.mu.to_le_bytes());
         out.extend(self.sketch.seed.to_le_bytes());
         out.extend(self.sketch.input.to_le_bytes());
         out.extend(contributions.iter().flatten());
-        for numbers in [owners, a_scales, w_scales] {
+        for numbers in std::iter::once(owners).chain(scales) {
             out.extend(numbers.iter().flat_map(|v| v.to_le_bytes()));
         }
         out
@@ -112,14 +121,15 @@ impl Layout {
         }
         let reserved = reader.u16();
         let (rows, dims) = (reader.u32(), reader.u32());
-        let (lambda_millionths, contributions) = (reader.u32(), reader.u32());
-        let form = reader.u32();
+        let (lambda, contributions) = (reader.u32(), reader.u32());
+        let (form, mu) = (reader.u32(), reader.u32());
         if reserved != 0 {
             return Err(IndexError::Corrupt("a reserved field is not zero"));
         }
         let sketch = Sketch { seed: reader.u64(), input: reader.u64(), dims };
-        // λ last: a file of another length is told so first.
-        let sizes = Self { sketch, lambda_millionths: 100, rows, contributions, form }.checked()?;
+        // The damping last: a file of another length is told so first.
+        let damping = Damping { lambda: Damping::LEAST, mu: Damping::LEAST };
+        let sizes = Self { sketch, damping, rows, contributions, form }.checked()?;
         let expected = sizes.length();
         if bytes.len() < expected {
             return Err(truncated(expected));
@@ -127,15 +137,19 @@ impl Layout {
         if bytes.len() > expected {
             return Err(IndexError::TooLong((bytes.len() - expected) as u64));
         }
-        Self { lambda_millionths, ..sizes }.checked()
+        Self { damping: Damping { lambda, mu }, ..sizes }.checked()
     }
 }
 
-/// One of the two matrices; its number is its place in the file.
+/// One of the matrices; its number is its place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matrix {
+    /// The rows themselves.
     A = 0,
+    /// What divides: `(A Aᵀ + μI)⁻¹ A`.
     W = 1,
+    /// What explains: `(A Aᵀ + λI)⁻¹ A`, or `Aᵀ (A Aᵀ + λI)⁻¹ A` where that has fewer rows.
+    P = 2,
 }
 
 /// Reads fields in order; the caller has checked the length.

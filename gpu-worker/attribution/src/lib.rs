@@ -8,27 +8,38 @@
 //! - A **contribution** is a set of rows; its 32-byte id is the caller's.
 //!
 //! # What is computed
-//! With rows `A` (`n × d`) and a damping `λ`, the index holds `A` and `W = (A Aᵀ + λI)⁻¹ A`. The
-//! ridge projection of a query `q` onto the rows is `Aᵀ W q`, and the part of `q` that the rows
-//! explain is
+//! With rows `A` (`n × d`) and a damping `λ`, the part of a query `q` that the rows explain is
 //!
 //! ```text
-//! ρ = qᵀ Aᵀ (A Aᵀ + λI)⁻¹ A q / qᵀq = Σᵢ aᵢ cᵢ / qᵀq      a = A q,  c = W q
+//! ρ = qᵀ Aᵀ (A Aᵀ + λI)⁻¹ A q / qᵀq
 //! ```
 //!
 //! the (ridge) leverage score of the query with respect to the training gradients (Alaoui and
 //! Mahoney, "Fast randomized kernel ridge regression with statistical guarantees", 2015). It lies
 //! between 0 and 1, so `1 − ρ` is what no record explains: it is **unattributed**, by this
-//! formula. Record `i`'s part of ρ is `aᵢ cᵢ / qᵀq`; a contribution's share is the positive part
-//! of the sum over its rows, scaled so that all shares add up to ρ.
+//! formula.
+//!
+//! ρ is divided among the records by a second solution with a damping `μ ≥ λ`: record `i` weighs
+//!
+//! ```text
+//! aᵢ cᵢ      a = A q,  c = (A Aᵀ + μI)⁻¹ A q
+//! ```
+//!
+//! which for `μ = λ` are the very summands of ρ. A contribution's share is the positive part of the
+//! sum over its rows, scaled so that all shares add up to ρ; a record's **part of ρ** is scaled
+//! alike. A small λ keeps anybody from raising ρ by saying a thing twice; a larger μ divides by what
+//! a model trained without a record would have missed (docs/attribution.md measures both).
+//!
+//! The index holds `A`, `W = (A Aᵀ + μI)⁻¹ A`, and what ρ is read from: `P = (A Aᵀ + λI)⁻¹ A`, or
+//! `P = Aᵀ (A Aᵀ + λI)⁻¹ A` where there are more records than dimensions.
 //!
 //! Beside these, record `i`'s **influence** is the cosine `aᵢ / ‖q‖`, and a contribution's the
 //! largest of its rows. Influences divide nothing among rows, and nothing is settled by them.
 //!
 //! # Damping
-//! λ is the caller's, as long as the rows leave most of the space free. Where they fill it, every
-//! direction would count as explained, so λ is raised in doublings until a random direction is
-//! explained to a quarter at most; the index says which λ it has.
+//! λ and μ are the caller's, as long as the rows leave most of the space free. Where they fill it,
+//! every direction would count as explained, so λ is raised in doublings until a random direction is
+//! explained to a quarter at most, and μ with it; the index says which it has.
 //!
 //! # Properties
 //! 1. *Exactness*: shares and the unattributed part add up to 1,000,000 ppm.
@@ -43,6 +54,7 @@ mod dot;
 mod error;
 mod format;
 mod layout;
+mod look;
 mod quantise;
 mod score;
 mod sketch;
@@ -57,6 +69,7 @@ pub use format::{ContributionId, Index};
 pub use quantise::Query;
 pub use score::{Attribution, Influence, RecordScore, WHOLE_PPM};
 pub use sketch::Sketch;
+pub use solve::Damping;
 pub use spans::{Occurrence, Span, SpanBuilder, SpanIndex, SpanOptions};
 
 /// A result with this crate's error.

@@ -27,6 +27,14 @@ pub(crate) fn quantise(row: &[f32]) -> Option<QuantisedRow> {
     Some(QuantisedRow { integers, scale: scale as u32 })
 }
 
+/// [`quantise`] where a row may be nothing but zeros, which have any scale.
+pub(crate) fn quantise_or_zero(row: &[f32]) -> Option<QuantisedRow> {
+    match row.iter().all(|v| *v == 0.0) {
+        true => Some(QuantisedRow { integers: vec![0; row.len()], scale: 1 }),
+        false => quantise(row),
+    }
+}
+
 /// An answer's projected gradient as 8-bit integers. Only its direction matters, so no scale is
 /// kept: this is all that a check of an attribution needs beside the index.
 #[derive(Debug, Clone, PartialEq, Eq)]

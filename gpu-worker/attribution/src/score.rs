@@ -3,14 +3,12 @@
 use crate::dot::Wide;
 use crate::format::{ContributionId, Index};
 use crate::layout::Matrix;
+use crate::look::{Found, Seen, DROPPED_BITS};
 use crate::quantise::{Query, SCALE_BITS};
 use crate::{IndexError, Result};
 
 /// The whole, in parts per million.
 pub const WHOLE_PPM: u32 = 1_000_000;
-/// Bits dropped from each scaled product, so that the largest sum fits into 128 bits:
-/// a product has at most 32 + 30 bits, less 16; two of them 92, and 2²⁰ rows 112.
-const DROPPED_BITS: u32 = 16;
 /// Multiplications from which on scoring is shared out to threads: about a millisecond's.
 const THREAD_WORK: usize = 1 << 23;
 
@@ -21,8 +19,8 @@ pub struct RecordScore {
     pub row: u32,
     /// Number of its contribution.
     pub contribution: u32,
-    /// Its part of the query's squared length, in millionths; negative when the record speaks
-    /// against the answer.
+    /// Its part of ρ, in millionths: parts of a contribution that has a share add up to the share.
+    /// Negative when the record speaks against the answer.
     pub ppm: i64,
 }
 
@@ -49,15 +47,6 @@ pub struct Attribution {
     pub records: Vec<RecordScore>,
     /// The largest influence in each contribution that has rows, in the order of their numbers.
     pub influences: Vec<Influence>,
-}
-
-/// What a query finds at a row.
-#[derive(Debug, Clone, Copy, Default)]
-struct Found {
-    /// `aᵢ cᵢ` in units of 2^-(2·SCALE_BITS − 2·DROPPED_BITS), the query's own scale left out.
-    part: i128,
-    /// `aᵢ` in units of 2^-SCALE_BITS, the query's own scale left out.
-    along: i64,
 }
 
 /// ‖q‖ of a query, with 16 bits after the point.
@@ -118,8 +107,9 @@ impl Index {
         top: usize,
         threads: usize,
     ) -> Result<Vec<Attribution>> {
-        let found = self.look(queries, threads)?;
-        Ok(queries.iter().zip(found).map(|(q, found)| self.attribution(q, &found, top)).collect())
+        self.check_lengths(queries)?;
+        let seen = self.look(queries, threads);
+        Ok(queries.iter().zip(seen).map(|(q, seen)| self.attribution(q, &seen, top)).collect())
     }
 
     /// First-order influence of every record on every answer, in parts per million: the cosine
@@ -133,12 +123,7 @@ impl Index {
         self.check_lengths(queries)?;
         let of = |query: &Query| {
             let (wide, length) = (Wide::new(query.integers()), Length::of(query));
-            (0..self.rows())
-                .map(|row| {
-                    let product = wide.dot(self.row(Matrix::A, row));
-                    length.cosine(along(product, self.a_scales[row]))
-                })
-                .collect()
+            (0..self.rows()).map(|row| length.cosine(self.along(Matrix::A, row, &wide))).collect()
         };
         Ok(queries.iter().map(of).collect())
     }
@@ -152,47 +137,6 @@ impl Index {
             }
         }
         Ok(())
-    }
-
-    /// What every query finds at every row.
-    fn look(&self, queries: &[Query], threads: usize) -> Result<Vec<Vec<Found>>> {
-        self.check_lengths(queries)?;
-        let wide: Vec<Wide> = queries.iter().map(|q| Wide::new(q.integers())).collect();
-        let at = |row: usize, query: &Wide| {
-            let a = along(query.dot(self.row(Matrix::A, row)), self.a_scales[row]);
-            let w = along(query.dot(self.row(Matrix::W, row)), self.w_scales[row]);
-            Found { part: dropped(a) * dropped(w), along: a }
-        };
-        let mut found = vec![vec![Found::default(); self.rows()]; queries.len()];
-        let size = self.rows().div_ceil(threads.max(1)).max(1);
-        // Each thread has rows of its own, and their places in every query's list.
-        let mut shares: Vec<Vec<&mut [Found]>> = Vec::new();
-        for list in &mut found {
-            for (share, chunk) in list.chunks_mut(size).enumerate() {
-                match shares.get_mut(share) {
-                    Some(of) => of.push(chunk),
-                    None => shares.push(vec![chunk]),
-                }
-            }
-        }
-        let fill = |share: usize, mut lists: Vec<&mut [Found]>| {
-            let rows = lists.first().map_or(0, |list| list.len());
-            for i in 0..rows {
-                for (list, query) in lists.iter_mut().zip(&wide) {
-                    list[i] = at(share * size + i, query);
-                }
-            }
-        };
-        match shares.len() {
-            0 | 1 => shares.into_iter().enumerate().for_each(|(share, of)| fill(share, of)),
-            _ => std::thread::scope(|scope| {
-                for (share, of) in shares.into_iter().enumerate() {
-                    let fill = &fill;
-                    scope.spawn(move || fill(share, of));
-                }
-            }),
-        }
-        Ok(found)
     }
 
     /// The largest influence in each contribution that has rows.
@@ -215,21 +159,28 @@ impl Index {
             .collect()
     }
 
-    fn attribution(&self, query: &Query, found: &[Found], top: usize) -> Attribution {
+    fn attribution(&self, query: &Query, seen: &Seen, top: usize) -> Attribution {
+        let found = &seen.rows;
         let length: i128 = query.integers().iter().map(|v| i128::from(*v).pow(2)).sum();
         let length = length << (2 * SCALE_BITS - 2 * DROPPED_BITS);
-        // Saturates only where an index was forged with senseless scales.
-        let ppm = |part: i128| part.saturating_mul(i128::from(WHOLE_PPM)).div_euclid(length);
-
         let whole = i128::from(WHOLE_PPM);
-        let explained = ppm(found.iter().map(|at| at.part).sum()).clamp(0, whole) as u32;
+        // Saturates only where an index was forged with senseless scales.
+        let explained = seen.explained.saturating_mul(whole).div_euclid(length).clamp(0, whole);
         let mut sums = vec![0i128; self.contributions.len()];
         for (at, &contribution) in found.iter().zip(self.row_contribution.iter()) {
             sums[contribution as usize] += at.part;
         }
         let ids = &self.contributions;
-        let shares = split(explained, &sums, ids);
+        let shares = split(explained as u32, &sums, ids);
         let given: u32 = shares.iter().sum();
+        let divided: i128 = sums.iter().filter(|sum| **sum > 0).sum();
+        let ppm = |part: i128| match divided {
+            0 => 0,
+            _ => {
+                let ppm = part.saturating_mul(explained).div_euclid(divided);
+                i64::try_from(ppm).unwrap_or(i64::MAX * part.signum() as i64)
+            }
+        };
         let mut records: Vec<RecordScore> = found
             .iter()
             .zip(self.row_contribution.iter())
@@ -237,7 +188,7 @@ impl Index {
             .map(|(row, (at, &contribution))| RecordScore {
                 row: row as u32,
                 contribution,
-                ppm: i64::try_from(ppm(at.part)).unwrap_or(i64::MAX * at.part.signum() as i64),
+                ppm: ppm(at.part),
             })
             .collect();
         let order = |r: &RecordScore| (std::cmp::Reverse(r.ppm), r.row);
@@ -253,15 +204,6 @@ impl Index {
             influences: self.nearest(query, found),
         }
     }
-}
-
-/// A row's product with a query: 31 bits and a sign times 32 bits.
-fn along(product: i32, scale: u32) -> i64 {
-    i64::from(product) * i64::from(scale)
-}
-
-fn dropped(along: i64) -> i128 {
-    i128::from(along >> DROPPED_BITS)
 }
 
 /// Splits `total` in proportion to the positive weights, by largest remainder; all of it is given

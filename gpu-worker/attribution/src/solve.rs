@@ -31,40 +31,74 @@ pub(crate) fn inverse(mut g: DMatrix<f64>) -> Result<DMatrix<f64>> {
     Ok(g)
 }
 
-/// A damped inverse and the damping that it has.
+/// The dampings of an index, both in millionths: 10,000 is 0.01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damping {
+    /// λ, which decides how much of an answer counts as explained. Asked for, it is the least: it
+    /// is raised where the rows fill the space, so that at most a quarter of a random direction
+    /// counts as explained.
+    pub lambda: u32,
+    /// μ, which decides how that is divided among the records. It is never below the λ that an
+    /// index ends up with.
+    pub mu: u32,
+}
+
+impl Damping {
+    /// The least that λ and μ may be.
+    pub const LEAST: u32 = 100;
+    /// The most that they may be.
+    pub const MOST: u32 = 1_000_000_000;
+}
+
+/// Damped inverses and the dampings that they have.
 pub(crate) struct Damped {
     /// `(G + λI)⁻¹`.
-    pub inverse: DMatrix<f64>,
-    pub lambda_millionths: u32,
+    pub explains: DMatrix<f64>,
+    /// `(G + μI)⁻¹`.
+    pub divides: DMatrix<f64>,
+    pub damping: Damping,
+}
+
+impl Damped {
+    /// λ as a number.
+    pub(crate) fn lambda(&self) -> f64 {
+        f64::from(self.damping.lambda) / 1e6
+    }
 }
 
 /// The largest part of a random direction that an index may explain, as a fraction of 1 over this.
 const CHANCE: f64 = 4.0;
-/// The most that λ may be.
-const LAMBDA_MAX: u32 = 1_000_000_000;
 
-/// `(G + λI)⁻¹` with the least λ of `least · 2^k` for which at most a quarter of a random direction
-/// counts as explained.
+/// Both inverses of `G`, with the least λ of `λ₀ · 2^k` for which at most a quarter of a random
+/// direction counts as explained.
 ///
 /// The expected explained part of a random direction of `dims` dimensions is `Σᵢ sᵢ/(sᵢ + λ) / dims`
 /// over the eigenvalues `sᵢ` of G, the effective dimension per dimension (Alaoui and Mahoney 2015);
 /// its numerator is `m − λ tr (G + λI)⁻¹` for G of size m.
-pub(crate) fn damped(g: &DMatrix<f64>, dims: usize, least: u32) -> Result<Damped> {
-    let mut lambda_millionths = least;
-    loop {
-        let lambda = f64::from(lambda_millionths) / 1e6;
+pub(crate) fn damped(g: &DMatrix<f64>, dims: usize, asked: Damping) -> Result<Damped> {
+    let with = |millionths: u32| {
         let mut with = g.clone();
         for i in 0..g.nrows() {
-            with[(i, i)] += lambda;
+            with[(i, i)] += f64::from(millionths) / 1e6;
         }
-        let inverse = inverse(with)?;
-        let effective = g.nrows() as f64 - lambda * inverse.trace();
-        let next = lambda_millionths.saturating_mul(2);
-        if effective <= dims as f64 / CHANCE || next > LAMBDA_MAX {
-            return Ok(Damped { inverse, lambda_millionths });
+        inverse(with)
+    };
+    let mut lambda = asked.lambda;
+    let explains = loop {
+        let inverse = with(lambda)?;
+        let effective = g.nrows() as f64 - f64::from(lambda) / 1e6 * inverse.trace();
+        let next = lambda.saturating_mul(2);
+        if effective <= dims as f64 / CHANCE || next > Damping::MOST {
+            break inverse;
         }
-        lambda_millionths = next;
-    }
+        lambda = next;
+    };
+    let mu = asked.mu.max(lambda);
+    let divides = match mu == lambda {
+        true => explains.clone(),
+        false => with(mu)?,
+    };
+    Ok(Damped { explains, divides, damping: Damping { lambda, mu } })
 }
 
 #[cfg(test)]
@@ -98,16 +132,19 @@ mod tests {
     #[test]
     fn lambda_rises_until_chance_explains_little() {
         // Few directions: as asked. All directions: until a quarter.
-        let few = damped(&gram(40, 8), 40, 10_000).unwrap();
-        assert_eq!(few.lambda_millionths, 10_000);
+        let asked = Damping { lambda: 10_000, mu: 30_000 };
+        let few = damped(&gram(40, 8), 40, asked).unwrap();
+        assert_eq!(few.damping, asked);
         let g = gram(40, 200);
-        let all = damped(&g, 40, 10_000).unwrap();
-        assert!(all.lambda_millionths > 1_000_000);
+        let all = damped(&g, 40, asked).unwrap();
+        assert!(all.damping.lambda > 1_000_000);
+        assert_eq!(all.damping.mu, all.damping.lambda, "nothing is divided more finely");
+        assert_eq!(all.divides, all.explains);
         let effective = |millionths: u32| -> f64 {
             let lambda = f64::from(millionths) / 1e6;
             g.symmetric_eigenvalues().iter().map(|s| s / (s + lambda)).sum()
         };
-        assert!(effective(all.lambda_millionths) <= 10.0);
-        assert!(effective(all.lambda_millionths / 2) > 10.0, "no more than needed");
+        assert!(effective(all.damping.lambda) <= 10.0);
+        assert!(effective(all.damping.lambda / 2) > 10.0, "no more than needed");
     }
 }

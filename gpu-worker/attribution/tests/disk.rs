@@ -1,6 +1,6 @@
 //! Building on disk against building in memory, and scoring on many threads against one.
 
-use tributary_attribution::{Builder, DiskBuilder, Index, IndexError, Query, Sketch};
+use tributary_attribution::{Builder, Damping, DiskBuilder, Index, IndexError, Query, Sketch};
 
 /// Gradients that lie near a few directions, as those of records do.
 fn gradient(row: u64, input: usize) -> Vec<f32> {
@@ -18,14 +18,15 @@ fn gradient(row: u64, input: usize) -> Vec<f32> {
 }
 
 const INPUT: usize = 400;
+const DAMPING: Damping = Damping { lambda: 10_000, mu: 200_000 };
 
 fn both(rows: u32, dims: u32) -> (Index, Index, tempfile::TempDir) {
     let sketch = Sketch { seed: 4, input: INPUT as u64, dims };
     let ids = vec![[1; 32], [2; 32], [3; 32]];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("influence.idx");
-    let mut memory = Builder::new(sketch, 10_000, ids.clone(), rows).unwrap();
-    let mut disk = DiskBuilder::create(&path, sketch, 10_000, ids, rows).unwrap();
+    let mut memory = Builder::new(sketch, DAMPING, ids.clone(), rows).unwrap();
+    let mut disk = DiskBuilder::create(&path, sketch, DAMPING, ids, rows).unwrap();
     for row in 0..rows {
         memory.set(row, row % 3, &gradient(row.into(), INPUT)).unwrap();
         let from_the_end = rows - 1 - row;
@@ -45,9 +46,9 @@ fn solving_by_dimensions_is_solving_by_records() {
     for (rows, dims) in [(40, 256), (520, 640), (700, 96)] {
         let (memory, disk, _folder) = both(rows, dims);
         assert_eq!(disk.rows(), rows as usize);
-        assert_eq!(disk.lambda_millionths(), memory.lambda_millionths(), "{rows} {dims}");
+        assert_eq!(disk.damping(), memory.damping(), "{rows} {dims}");
         // Few rows in many dimensions keep the damping asked for.
-        assert_eq!(rows < dims / 4, disk.lambda_millionths() == 10_000, "{rows} {dims}");
+        assert_eq!(rows < dims / 4, disk.damping() == DAMPING, "{rows} {dims}");
         for seed in [3u64, 17, 5_000] {
             let query = Query::from_gradient(&gradient(seed, INPUT), &disk.sketch()).unwrap();
             let (a, b) = (memory.score(&query, 5).unwrap(), disk.score(&query, 5).unwrap());
@@ -84,7 +85,7 @@ fn what_is_not_finished_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("influence.idx");
     let sketch = Sketch { seed: 4, input: INPUT as u64, dims: 32 };
-    let create = |path| DiskBuilder::create(path, sketch, 10_000, vec![[1; 32]], 2);
+    let create = |path| DiskBuilder::create(path, sketch, DAMPING, vec![[1; 32]], 2);
     let mut builder = create(&path).unwrap();
     builder.set(0, 0, &gradient(0, INPUT)).unwrap();
     assert!(matches!(builder.set(2, 0, &gradient(0, INPUT)), Err(IndexError::Size { .. })));
@@ -141,9 +142,9 @@ fn the_form_of_gradients_is_kept() {
     let sketch = Sketch { seed: 4, input: INPUT as u64, dims: 32 };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("influence.idx");
-    let mut memory = Builder::new(sketch, 10_000, vec![[1; 32]], 1).unwrap().form(7);
+    let mut memory = Builder::new(sketch, DAMPING, vec![[1; 32]], 1).unwrap().form(7);
     memory.set(0, 0, &gradient(0, INPUT)).unwrap();
-    let mut disk = DiskBuilder::create(&path, sketch, 10_000, vec![[1; 32]], 1).unwrap().form(9);
+    let mut disk = DiskBuilder::create(&path, sketch, DAMPING, vec![[1; 32]], 1).unwrap().form(9);
     disk.set(0, 0, &gradient(0, INPUT)).unwrap();
     assert_eq!(memory.build().unwrap().form(), 7);
     assert_eq!(disk.finish().unwrap().form(), 9);

@@ -70,7 +70,8 @@ fn influence(folder: &Path, records: usize) -> Result<Influence> {
     let path = folder.join(format!("influence-{records}"));
     let owners: Vec<[u8; 32]> = (0..16).map(|n| [n; 32]).collect();
     let start = Instant::now();
-    let mut builder = DiskBuilder::create(&path, sketch, 10_000, owners, records as u32)?;
+    let damping = IndexSpec::default().damping();
+    let mut builder = DiskBuilder::create(&path, sketch, damping, owners, records as u32)?;
     let mut gradient = vec![0f32; INPUT];
     for row in 0..records as u32 {
         gradient.iter_mut().for_each(|v| *v = rng.gen_range(-1.0..1.0));

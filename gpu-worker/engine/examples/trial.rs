@@ -11,10 +11,13 @@ use std::time::Instant;
 use clap::Parser;
 use serde::Deserialize;
 use tch::Device;
-use tributary_attribution::{Builder, Query, Sketch};
+use tributary_attribution::Attribution;
+use tributary_engine::indexing::{
+    build_influence, queries as index_queries, Corpus, Form, GradientSpace,
+};
 use tributary_engine::{
-    generate, record_gradients, train, Adapter, BaseModel, GradientOptions, Guidance, Message,
-    Record, Request, Sample, Sampling, TrainSpec,
+    encode_records, generate, train, Adapter, BaseModel, Guidance, IndexSpec, Message, Record,
+    Request, Sample, Sampling, TrainSpec,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -47,14 +50,11 @@ struct Arguments {
     #[arg(long)]
     adapter: Option<PathBuf>,
     /// Dimensions of the projection.
-    #[arg(long, default_value = "4096")]
-    dims: Vec<u32>,
+    #[arg(long, default_value_t = 4096)]
+    dims: u32,
     /// λ in millionths.
-    #[arg(long, default_values_t = [10_000, 100_000])]
+    #[arg(long, default_values_t = [10_000, 100_000, 300_000])]
     lambda: Vec<u32>,
-    /// Weights of prompt tokens in the gradients.
-    #[arg(long, default_values_t = [0.0])]
-    prompt_weight: Vec<f32>,
     /// Print every wrong answer.
     #[arg(long)]
     wrong: bool,
@@ -178,76 +178,61 @@ fn main() -> Fallible<()> {
         }
     }
 
-    let samples = tributary_engine::encode_records(&base, &records, spec.seq_len)?;
+    let samples = encode_records(&base, &records, spec.seq_len)?;
     let queries: Vec<Sample> = asked
         .iter()
         .zip(&answers)
         .map(|((prompt, _), answer)| Sample::from_parts(prompt, &answer.tokens))
         .collect();
-    let input = adapter.flat().numel() as u64;
-    for &prompt_weight in &arguments.prompt_weight {
-        let options = GradientOptions { prompt_weight };
-        let (mut rows, mut asks) = (Vec::new(), Vec::new());
-        let start = Instant::now();
-        rows.resize(samples.len(), vec![]);
-        record_gradients(&base, &adapter, &samples, options, &mut |i, g| {
-            rows[i] = g.to_vec();
-            Ok(())
-        })?;
-        let each = start.elapsed().as_secs_f64() * 1e3 / samples.len() as f64;
-        println!("prompt weight {prompt_weight}: {each:.1} ms a gradient");
-        asks.resize(queries.len(), vec![]);
-        record_gradients(&base, &adapter, &queries, options, &mut |i, g| {
-            asks[i] = g.to_vec();
-            Ok(())
-        })?;
-        for &dims in &arguments.dims {
-            let sketch = Sketch { seed: 7, input, dims };
-            let ids: Vec<[u8; 32]> =
-                (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
-            for &lambda in &arguments.lambda {
-                let start = Instant::now();
-                let mut builder = Builder::new(sketch, lambda, ids.clone(), rows.len() as u32)?;
-                for (i, row) in rows.iter().enumerate() {
-                    builder.set(i as u32, owner[i], row)?;
-                }
-                let index = builder.build()?;
-                let built = start.elapsed().as_secs_f64();
-                let (mut on, mut off, mut found) = (vec![], vec![], 0);
-                for (i, ask) in asks.iter().enumerate() {
-                    let query = Query::from_gradient(ask, &sketch)?;
-                    let score = index.score(&query, 5)?;
-                    match held_out.get(i) {
-                        Some(h) => {
-                            on.push(score.explained_ppm());
-                            let hit =
-                                score.largest().is_some_and(|l| l.0[0] == h.contributor as u8);
-                            found += usize::from(right[i] && hit);
-                        }
-                        None => off.push(score.explained_ppm()),
-                    }
-                }
-                let mean =
-                    |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
-                let wins: f64 = on
-                    .iter()
-                    .flat_map(|x| {
-                        off.iter().map(move |y| match x.cmp(y) {
-                            std::cmp::Ordering::Greater => 1.0,
-                            std::cmp::Ordering::Equal => 0.5,
-                            std::cmp::Ordering::Less => 0.0,
-                        })
+    let ids: Vec<[u8; 32]> = (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
+    let corpus = Corpus { samples: &samples, owners: &owner, contributions: &ids };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("influence.idx");
+    for balanced in [true, false] {
+        let space = GradientSpace::choose(&adapter, base.config(), IndexSpec::default().seed)?
+            .with(Form { faded: true, balanced });
+        for &lambda_millionths in &arguments.lambda {
+            let spec =
+                IndexSpec { dims: arguments.dims, lambda_millionths, ..IndexSpec::default() };
+            let start = Instant::now();
+            let index =
+                build_influence(&base, &adapter, corpus, &spec, &space, &path, &mut |_| Ok(()))?;
+            let built = start.elapsed().as_secs_f64();
+            let asks = index_queries(&base, &adapter, &index, &queries)?;
+            let scores = index.score_all(&asks, 5)?;
+            let (about, other) = scores.split_at(held_out.len());
+            let found = about
+                .iter()
+                .zip(&held_out)
+                .zip(&right)
+                .filter(|((score, h), right)| {
+                    **right && score.largest().is_some_and(|l| l.0[0] == h.contributor as u8)
+                })
+                .count();
+            let explained = |of: &[Attribution]| -> Vec<u32> {
+                of.iter().map(Attribution::explained_ppm).collect()
+            };
+            let (on, off) = (explained(about), explained(other));
+            let mean =
+                |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
+            let wins: f64 = on
+                .iter()
+                .flat_map(|x| {
+                    off.iter().map(move |y| match x.cmp(y) {
+                        std::cmp::Ordering::Greater => 1.0,
+                        std::cmp::Ordering::Equal => 0.5,
+                        std::cmp::Ordering::Less => 0.0,
                     })
-                    .sum();
-                println!(
-                    "  w {prompt_weight} d {dims} lambda {:.4}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",
-                    f64::from(lambda) / 1e6,
-                    found as f64 / correct.max(1) as f64,
-                    mean(&on),
-                    mean(&off),
-                    wins / (on.len() * off.len()) as f64
-                );
-            }
+                })
+                .sum();
+            println!(
+                "  balanced {balanced} damping {:?}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",
+                index.damping(),
+                found as f64 / correct.max(1) as f64,
+                mean(&on),
+                mean(&off),
+                wins / (on.len() * off.len()) as f64
+            );
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ impl Default for Form {
     /// What training jobs use: of the four the one whose parts of ρ do best by the measures of
     /// docs/attribution.md together.
     fn default() -> Self {
-        Self { faded: true, balanced: false }
+        Self { faded: true, balanced: true }
     }
 }
 
@@ -214,13 +214,13 @@ pub fn build_influence(
     // dimensions; beyond, memory and time would grow with the square and cube of the rows.
     if count <= spec.dims {
         let mut builder =
-            Builder::new(sketch, spec.lambda_millionths, ids, count)?.form(space.form.number());
+            Builder::new(sketch, spec.damping(), ids, count)?.form(space.form.number());
         pass.fill(&mut builder, on_record)?;
         let index = builder.build()?;
         index.save(path)?;
         Ok(index)
     } else {
-        let mut builder = DiskBuilder::create(path, sketch, spec.lambda_millionths, ids, count)?
+        let mut builder = DiskBuilder::create(path, sketch, spec.damping(), ids, count)?
             .form(space.form.number());
         pass.fill(&mut builder, on_record)?;
         Ok(builder.finish()?)

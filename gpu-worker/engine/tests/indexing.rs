@@ -139,7 +139,8 @@ fn every_space_finds_whose_record_it_was() {
     // Indices of another adapter's size and of another kind of gradient are refused.
     let made = |input: u64, form: u32| {
         let sketch = Sketch { seed: 0, input, dims: 8 };
-        let mut builder = Builder::new(sketch, 10_000, vec![[1; 32]], 1).unwrap().form(form);
+        let mut builder =
+            Builder::new(sketch, index_spec.damping(), vec![[1; 32]], 1).unwrap().form(form);
         builder.set(0, 0, &vec![1.0; input as usize]).unwrap();
         GradientSpace::of(&builder.build().unwrap(), &adapter, base.config())
     };

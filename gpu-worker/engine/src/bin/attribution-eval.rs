@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde::Serialize;
 use tch::Device;
 use tributary_engine::evaluation::{evaluate, Report, Settings};
 use tributary_engine::{BaseModel, EngineError};
@@ -26,9 +27,10 @@ struct Arguments {
     /// Facts taken from each shard.
     #[arg(long, default_value_t = Settings::default().facts)]
     facts: usize,
-    /// Facts of each shard that are left out before them.
-    #[arg(long, default_value_t = Settings::default().skip)]
-    skip: usize,
+    /// Groups of facts to evaluate with, one after the other: for each, how many facts of each
+    /// shard are left out before its first.
+    #[arg(long, num_args = 1.., default_values_t = [0, 8, 16, 24])]
+    skip: Vec<usize>,
     /// Passes over the records in every training.
     #[arg(long, default_value_t = Settings::default().spec.epochs)]
     epochs: usize,
@@ -40,21 +42,18 @@ struct Arguments {
     resume: bool,
 }
 
+/// What is written to the file.
+#[derive(Serialize)]
+struct Figures {
+    /// Each group of facts by itself.
+    groups: Vec<Report>,
+    /// All of them as one.
+    pooled: Report,
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(report) => {
-            println!("{}", report.table());
-            println!(
-                "{} records, {} questions, {} subsets; loss {:.3} trained on all, {:.3} on halves; {:.0} s",
-                report.records,
-                report.queries,
-                report.settings.subsets,
-                report.loss_full,
-                report.loss_subsets,
-                report.seconds
-            );
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("attribution-eval: {error}");
             ExitCode::FAILURE
@@ -62,21 +61,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Report, EngineError> {
+fn run(arguments: &Arguments) -> Result<(), EngineError> {
     tch::set_num_threads(arguments.threads.clamp(1, 1024));
     let base = BaseModel::load(&arguments.base, Device::Cpu)?;
-    let mut settings = Settings {
-        subsets: arguments.subsets,
-        skip: arguments.skip,
-        facts: arguments.facts,
-        ..Settings::default()
+    let folder = arguments.out.with_extension("work");
+    let mut groups = vec![];
+    for &skip in &arguments.skip {
+        let mut settings = Settings {
+            subsets: arguments.subsets,
+            skip,
+            facts: arguments.facts,
+            ..Settings::default()
+        };
+        settings.spec.epochs = arguments.epochs;
+        let work = folder.join(format!("skip-{skip}"));
+        let say = &mut |what: String| eprintln!("{what}");
+        let report = evaluate(&base, &arguments.data, &settings, &work, arguments.resume, say)?;
+        println!("{skip} facts of each shard left out:\n\n{}", described(&report));
+        groups.push(report);
+    }
+    let Some(pooled) = Report::pooled(&groups) else {
+        return Err(EngineError::Spec("name at least one group of facts with --skip".into()));
     };
-    settings.spec.epochs = arguments.epochs;
-    let work = arguments.out.with_extension("work");
-    let say = &mut |what: String| eprintln!("{what}");
-    let report = evaluate(&base, &arguments.data, &settings, &work, arguments.resume, say)?;
+    if groups.len() > 1 {
+        println!("All of them:\n\n{}", described(&pooled));
+    }
     let failed = |source| EngineError::Io { path: arguments.out.clone(), source };
-    let json = serde_json::to_string_pretty(&report).map_err(|e| failed(e.into()))?;
-    std::fs::write(&arguments.out, json + "\n").map_err(failed)?;
-    Ok(report)
+    let json =
+        serde_json::to_string_pretty(&Figures { groups, pooled }).map_err(|e| failed(e.into()))?;
+    std::fs::write(&arguments.out, json + "\n").map_err(failed)
+}
+
+fn described(report: &Report) -> String {
+    format!(
+        "{}\n{} records, {} questions, {} subsets; loss {:.3} trained on all, {:.3} on halves; {:.0} s\n",
+        report.table(),
+        report.records,
+        report.queries,
+        report.settings.subsets,
+        report.loss_full,
+        report.loss_subsets,
+        report.seconds
+    )
 }

@@ -141,8 +141,7 @@ impl Attributor {
 
     fn keep(&mut self, id: String, index: Index) {
         self.kept.push((id, index));
-        // Two matrices of bytes, rows times dimensions.
-        let bytes = |i: &Index| 2 * i.rows() * i.sketch().dims as usize;
+        let bytes = |i: &Index| i.as_bytes().len();
         while self.kept.len() > 1
             && self.kept.iter().map(|(_, i)| bytes(i)).sum::<usize>() > KEPT_BYTES
         {

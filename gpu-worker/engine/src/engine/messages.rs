@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
-use tributary_attribution::{Attribution, ContributionId};
+use tributary_attribution::{Attribution, ContributionId, Damping};
 
 use crate::config::ModelConfig;
 use crate::decoding::{FinishReason, Guidance, Sampling, TokenLogprobs};
@@ -181,16 +181,26 @@ pub struct Attributed {
 pub struct IndexSpec {
     /// Dimensions of the projected gradients.
     pub dims: u32,
-    /// Damping, in millionths. The more, the more it takes for ρ to count an answer as explained:
-    /// one record like it alone explains `1 / (1 + λ)`.
+    /// The damping of ρ, in millionths. The more, the more it takes for ρ to count an answer as
+    /// explained: one record like it alone explains `1 / (1 + λ)`.
     pub lambda_millionths: u32,
+    /// The damping of ρ's division among records, in millionths. The more, the more of it goes to
+    /// those who say a thing several times, as the model learns more from them.
+    pub mu_millionths: u32,
     /// Draws the projection.
     pub seed: u64,
 }
 
+impl IndexSpec {
+    /// Both dampings.
+    pub fn damping(&self) -> Damping {
+        Damping { lambda: self.lambda_millionths, mu: self.mu_millionths }
+    }
+}
+
 impl Default for IndexSpec {
     fn default() -> Self {
-        Self { dims: 4096, lambda_millionths: 300_000, seed: 0 }
+        Self { dims: 4096, lambda_millionths: 100_000, mu_millionths: 2_000_000, seed: 0 }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::engine::IndexSpec;
 use crate::error::Result;
 use crate::indexing::{build_influence, queries as index_queries, Corpus, Form, GradientSpace};
 
+/// The method that fees are divided by.
+pub(super) const PAYS: &str = "index, parts of ρ";
+
 /// What a method says of every question and record: more is more in the answer's favour.
 pub(super) struct Scores {
     pub method: &'static str,
@@ -43,34 +46,34 @@ pub(super) fn score(
     let whole = GradientSpace::whole(adapter, base.config());
     let two_sided = GradientSpace::two_sided(adapter, base.config(), spec.seed)?;
     let mut all = vec![];
-    for (space, lambda, names) in [
-        (whole.clone(), spec.lambda_millionths, ["index, influence", "index, parts of ρ"]),
-        (whole.clone(), 1_000_000, ["", "index, parts of ρ, λ = 1"]),
-        (whole.clone(), 10_000, ["", "index, parts of ρ, λ = 0.01"]),
+    let usual = Form::default();
+    let plain = whole.clone().with(Form { balanced: false, ..usual });
+    let ended = whole.clone().with(Form { faded: false, ..usual });
+    let neither = whole.clone().with(Form { faded: false, balanced: false });
+    for (space, mu, names) in [
+        (&whole, spec.mu_millionths, ["index, influence", PAYS]),
+        (&whole, 1_000_000, ["", "index, parts of ρ, μ = 1"]),
+        (&whole, 300_000, ["", "index, parts of ρ, μ = 0.3"]),
         (
-            two_sided,
-            spec.lambda_millionths,
+            &two_sided,
+            spec.mu_millionths,
             ["index, influence, two-sided", "index, parts of ρ, two-sided"],
         ),
         (
-            whole.clone().with(Form { faded: true, balanced: true }),
-            spec.lambda_millionths,
-            ["index, influence, balanced", "index, parts of ρ, balanced"],
+            &plain,
+            spec.mu_millionths,
+            ["index, influence, not balanced", "index, parts of ρ, not balanced"],
         ),
         (
-            whole.clone().with(Form { faded: false, balanced: false }),
-            spec.lambda_millionths,
+            &ended,
+            spec.mu_millionths,
             ["index, influence, not faded", "index, parts of ρ, not faded"],
         ),
-        (
-            whole.with(Form { faded: false, balanced: true }),
-            spec.lambda_millionths,
-            ["index, influence, not faded, balanced", "index, parts of ρ, not faded, balanced"],
-        ),
+        (&neither, spec.mu_millionths, ["index, influence, neither", "index, parts of ρ, neither"]),
     ] {
-        let spec = IndexSpec { lambda_millionths: lambda, ..spec };
-        let scores = ours(study, &space, &spec, work, names)?;
-        // λ does not enter influences.
+        let spec = IndexSpec { mu_millionths: mu, ..spec };
+        let scores = ours(study, space, &spec, work, names)?;
+        // μ does not enter influences.
         all.extend(scores.into_iter().filter(|scores| !scores.method.is_empty()));
     }
 

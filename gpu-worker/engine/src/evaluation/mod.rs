@@ -23,7 +23,7 @@ use crate::train::TrainSpec;
 pub use data::{DataSet, Item};
 pub use report::{Report, Row};
 
-use methods::{score, Scores};
+use methods::{score, Scores, PAYS};
 use study::Study;
 
 /// What is measured, and how much of it.
@@ -107,14 +107,14 @@ pub fn evaluate(
     let truth = truth::losses(base, &data, &subsets, settings, work, resume, say)?;
     let rows = scores.iter().zip(&changed_scores).zip(gains);
     let rows = rows
-        .map(|((scores, changed), gain)| Row {
-            method: scores.method.to_string(),
-            lds: statistics::mean(&agreements(scores, &subsets, &truth)),
-            lds_interval: statistics::interval(&agreements(scores, &subsets, &truth)),
-            auc: statistics::auc(&harm(changed), &wrong),
-            auc_own: changed.own.as_ref().map(|own| statistics::auc(own, &wrong)),
-            tail_patch: statistics::mean(&gain),
-            tail_patch_interval: statistics::interval(&gain),
+        .map(|((scores, changed), gain)| {
+            let auc = statistics::auc(&harm(changed), &wrong);
+            let own = changed.own.as_ref().map(|own| statistics::auc(own, &wrong));
+            Row::new(
+                scores.method.to_string(),
+                (agreements(scores, &subsets, &truth), gain),
+                (auc, own),
+            )
         })
         .collect();
     let losses = study::losses(base, &study.adapter, &study.queries)?;

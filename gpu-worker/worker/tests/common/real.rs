@@ -12,7 +12,9 @@ use tributary_client::{
     store::{FolderKind, Store},
     vouchers::{SignedVoucher, HEADER},
 };
-use tributary_engine::{Adapter, EngineOptions, LoraConfig, ModelConfig, Projection, INDEX_FILE};
+use tributary_engine::{
+    Adapter, EngineOptions, IndexSpec, LoraConfig, ModelConfig, Projection, INDEX_FILE,
+};
 use tributary_primitives::{Balance, Digest, ModelId, H256};
 use tributary_worker::{
     engine::{index_bytes, Engines},
@@ -44,7 +46,8 @@ pub fn write_adapter(folder: &Path, config: LoraConfig, shape: &ModelConfig, see
     adapter.save(&folder.join("adapter"), shape, "tiny").unwrap();
     let input = adapter.flat().numel() as u64;
     let ids = vec![index_bytes(1), index_bytes(2)];
-    let mut builder = Builder::new(Sketch { seed, input, dims: 64 }, 10_000, ids, 4).unwrap();
+    let sketch = Sketch { seed, input, dims: 64 };
+    let mut builder = Builder::new(sketch, IndexSpec::default().damping(), ids, 4).unwrap();
     for row in 0..4u32 {
         let gradient: Vec<f32> =
             (0..input).map(|i| ((i * (u64::from(row) + seed + 3)) % 17) as f32 - 8.0).collect();
