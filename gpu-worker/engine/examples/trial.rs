@@ -16,8 +16,8 @@ use tributary_engine::indexing::{
     build_influence, queries as index_queries, Corpus, Form, GradientSpace,
 };
 use tributary_engine::{
-    encode_records, generate, train, Adapter, BaseModel, Guidance, IndexSpec, Message, Record,
-    Request, Sample, Sampling, TrainSpec,
+    encode_records, generate, train, Adapter, Answer, BaseModel, Guidance, IndexSpec, Message,
+    Record, Request, Sample, Sampling, TrainSpec,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -78,23 +78,37 @@ fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> Fallible<Vec<T>> {
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
+/// The data set, and which shard each record is from.
+struct Data {
+    records: Vec<Record>,
+    owners: Vec<u32>,
+    held_out: Vec<HeldOut>,
+    off_topic: Vec<OffTopic>,
+}
+
+impl Data {
+    fn read(folder: &Path) -> Fallible<Self> {
+        let (mut records, mut owners) = (Vec::new(), Vec::new());
+        for shard in 0u32.. {
+            let path = folder.join(format!("shard-{shard}.jsonl"));
+            if !path.is_file() {
+                break;
+            }
+            let mut part: Vec<Record> = lines(&path)?;
+            owners.extend(part.iter().map(|_| shard));
+            records.append(&mut part);
+        }
+        let held_out = lines(&folder.join("held-out.jsonl"))?;
+        let off_topic = lines(&folder.join("off-topic.jsonl"))?;
+        Ok(Self { records, owners, held_out, off_topic })
+    }
+}
+
 fn main() -> Fallible<()> {
     let arguments = Arguments::parse();
     tch::set_num_threads(arguments.threads);
     let base = BaseModel::load(&arguments.base, Device::Cpu)?;
-    let (mut records, mut owner) = (Vec::new(), Vec::new());
-    for shard in 0u32.. {
-        let path = arguments.data.join(format!("shard-{shard}.jsonl"));
-        if !path.is_file() {
-            break;
-        }
-        let mut part: Vec<Record> = lines(&path)?;
-        owner.extend(part.iter().map(|_| shard));
-        records.append(&mut part);
-    }
-    let held_out: Vec<HeldOut> = lines(&arguments.data.join("held-out.jsonl"))?;
-    let off_topic: Vec<OffTopic> = lines(&arguments.data.join("off-topic.jsonl"))?;
-
+    let data = Data::read(&arguments.data)?;
     let spec = TrainSpec {
         rank: arguments.rank,
         alpha: arguments.alpha,
@@ -105,56 +119,79 @@ fn main() -> Fallible<()> {
         weight_decay: arguments.weight_decay,
         ..TrainSpec::default()
     };
-    let kept = arguments.adapter.as_ref().filter(|f| f.join("adapter_config.json").is_file());
-    let adapter = match kept {
-        Some(folder) => Adapter::load(folder, base.config(), Device::Cpu)?,
-        None => {
-            let (start, cpu) = (Instant::now(), cpu_seconds());
-            let trained = train(&base, &records, &spec, None, &mut |p| {
-                if p.step % 50 == 0 {
-                    println!("step {}/{} loss {:.3}", p.step, p.steps, p.loss);
-                }
-                ControlFlow::Continue(())
-            })?;
-            let m = &trained.metrics;
-            println!(
-                "trained: {} steps, {} tokens, loss {:.3} -> {:.4}, {:.0} s, {:.0} CPU s",
-                m.steps,
-                m.tokens,
-                m.loss_before,
-                m.loss_after,
-                start.elapsed().as_secs_f64(),
-                cpu_seconds() - cpu
-            );
-            if let Some(folder) = &arguments.adapter {
-                trained.adapter.save(folder, base.config(), "base")?;
-            }
-            trained.adapter
-        }
-    };
-
-    let ask = |prompt: &str| -> Fallible<(Vec<i64>, Request)> {
-        let tokens = base.tokenizer().encode_chat(&[Message::user(prompt)])?;
-        let request = Request {
-            prompt: tokens.clone(),
-            max_tokens: 80,
-            sampling: Sampling::GREEDY,
-            stop: vec![],
-            logprobs: None,
-            guidance: Guidance::default(),
-        };
-        Ok((tokens, request))
-    };
-    let start = Instant::now();
-    let prompts = held_out.iter().map(|h| &h.prompt).chain(off_topic.iter().map(|o| &o.prompt));
-    let asked = prompts.map(|p| ask(p)).collect::<Fallible<Vec<_>>>()?;
-    let requests = asked.iter().map(|(_, r)| (r.clone(), Some(&adapter))).collect();
-    let answers = generate(&base, requests, 16)?;
-    println!("{} answers in {:.1} s", answers.len(), start.elapsed().as_secs_f64());
-    let squeeze = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
-    let right: Vec<bool> = held_out
+    let adapter = trained(&base, &data.records, &spec, arguments.adapter.as_deref())?;
+    let prompts = data.held_out.iter().map(|h| &h.prompt);
+    let prompts = prompts.chain(data.off_topic.iter().map(|o| &o.prompt));
+    let prompts: Vec<Vec<i64>> = prompts
+        .map(|prompt| base.tokenizer().encode_chat(&[Message::user(prompt)]))
+        .collect::<Result<_, _>>()?;
+    let answers = answered(&base, &adapter, &prompts)?;
+    let right = judged(&data, &answers, arguments.wrong);
+    let queries: Vec<Sample> = prompts
         .iter()
         .zip(&answers)
+        .map(|(prompt, answer)| Sample::from_parts(prompt, &answer.tokens))
+        .collect();
+    let samples = encode_records(&base, &data.records, spec.seq_len)?;
+    attributed(&base, &adapter, &data, &samples, &queries, &right, &arguments)
+}
+
+/// The adapter in `folder`, or a new one, which is then kept there.
+fn trained(
+    base: &BaseModel,
+    records: &[Record],
+    spec: &TrainSpec,
+    folder: Option<&Path>,
+) -> Fallible<Adapter> {
+    if let Some(folder) = folder.filter(|f| f.join("adapter_config.json").is_file()) {
+        return Ok(Adapter::load(folder, base.config(), Device::Cpu)?);
+    }
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let trained = train(base, records, spec, None, &mut |p| {
+        if p.step % 50 == 0 {
+            println!("step {}/{} loss {:.3}", p.step, p.steps, p.loss);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let m = &trained.metrics;
+    println!(
+        "trained: {} steps, {} tokens, loss {:.3} -> {:.4}, {:.0} s, {:.0} CPU s",
+        m.steps,
+        m.tokens,
+        m.loss_before,
+        m.loss_after,
+        start.elapsed().as_secs_f64(),
+        cpu_seconds() - cpu
+    );
+    if let Some(folder) = folder {
+        trained.adapter.save(folder, base.config(), "base")?;
+    }
+    Ok(trained.adapter)
+}
+
+fn answered(base: &BaseModel, adapter: &Adapter, prompts: &[Vec<i64>]) -> Fallible<Vec<Answer>> {
+    let start = Instant::now();
+    let request = |prompt: &Vec<i64>| Request {
+        prompt: prompt.clone(),
+        max_tokens: 80,
+        sampling: Sampling::GREEDY,
+        stop: vec![],
+        logprobs: None,
+        guidance: Guidance::default(),
+    };
+    let requests = prompts.iter().map(|prompt| (request(prompt), Some(adapter))).collect();
+    let answers = generate(base, requests, 16)?;
+    println!("{} answers in {:.1} s", answers.len(), start.elapsed().as_secs_f64());
+    Ok(answers)
+}
+
+/// Which of the answers to held-out questions are right.
+fn judged(data: &Data, answers: &[Answer], print_wrong: bool) -> Vec<bool> {
+    let squeeze = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
+    let right: Vec<bool> = data
+        .held_out
+        .iter()
+        .zip(answers)
         .map(|(h, a)| {
             squeeze(&a.text) == squeeze(&h.completion)
                 || h.key_facts.iter().all(|fact| a.text.contains(fact))
@@ -169,73 +206,81 @@ fn main() -> Fallible<()> {
         split(0),
         split(1)
     );
-    if arguments.wrong {
-        for ((h, a), _) in held_out.iter().zip(&answers).zip(&right).filter(|(_, r)| !**r) {
+    if print_wrong {
+        for ((h, a), _) in data.held_out.iter().zip(answers).zip(&right).filter(|(_, r)| !**r) {
             println!("  {}\n    -> {}\n    != {}", h.prompt, a.text, h.completion);
         }
-        for (o, a) in off_topic.iter().zip(&answers[held_out.len()..]).take(8) {
+        for (o, a) in data.off_topic.iter().zip(&answers[data.held_out.len()..]).take(8) {
             println!("  {}\n    -> {}", o.prompt, a.text);
         }
     }
+    right
+}
 
-    let samples = encode_records(&base, &records, spec.seq_len)?;
-    let queries: Vec<Sample> = asked
-        .iter()
-        .zip(&answers)
-        .map(|((prompt, _), answer)| Sample::from_parts(prompt, &answer.tokens))
-        .collect();
-    let ids: Vec<[u8; 32]> = (0..=*owner.last().unwrap_or(&0)).map(|i| [i as u8; 32]).collect();
-    let corpus = Corpus { samples: &samples, owners: &owner, contributions: &ids };
+/// Builds indices of several forms and dampings, and prints what they say of the answers.
+fn attributed(
+    base: &BaseModel,
+    adapter: &Adapter,
+    data: &Data,
+    samples: &[Sample],
+    queries: &[Sample],
+    right: &[bool],
+    arguments: &Arguments,
+) -> Fallible<()> {
+    let last = data.owners.last().copied().unwrap_or(0);
+    let ids: Vec<[u8; 32]> = (0..=last).map(|i| [i as u8; 32]).collect();
+    let corpus = Corpus { samples, owners: &data.owners, contributions: &ids };
+    let correct = right.iter().filter(|r| **r).count();
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("influence.idx");
     for balanced in [true, false] {
-        let space = GradientSpace::choose(&adapter, base.config(), IndexSpec::default().seed)?
+        let space = GradientSpace::choose(adapter, base.config(), IndexSpec::default().seed)?
             .with(Form { faded: true, balanced });
         for &lambda_millionths in &arguments.lambda {
             let spec =
                 IndexSpec { dims: arguments.dims, lambda_millionths, ..IndexSpec::default() };
             let start = Instant::now();
             let index =
-                build_influence(&base, &adapter, corpus, &spec, &space, &path, &mut |_| Ok(()))?;
+                build_influence(base, adapter, corpus, &spec, &space, &path, &mut |_| Ok(()))?;
             let built = start.elapsed().as_secs_f64();
-            let asks = index_queries(&base, &adapter, &index, &queries)?;
-            let scores = index.score_all(&asks, 5)?;
-            let (about, other) = scores.split_at(held_out.len());
+            let scores = index.score_all(&index_queries(base, adapter, &index, queries)?, 5)?;
+            let (about, other) = scores.split_at(data.held_out.len());
             let found = about
                 .iter()
-                .zip(&held_out)
-                .zip(&right)
+                .zip(&data.held_out)
+                .zip(right)
                 .filter(|((score, h), right)| {
                     **right && score.largest().is_some_and(|l| l.0[0] == h.contributor as u8)
                 })
                 .count();
-            let explained = |of: &[Attribution]| -> Vec<u32> {
-                of.iter().map(Attribution::explained_ppm).collect()
-            };
             let (on, off) = (explained(about), explained(other));
-            let mean =
-                |v: &[u32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / 1e6 / v.len() as f64;
-            let wins: f64 = on
-                .iter()
-                .flat_map(|x| {
-                    off.iter().map(move |y| match x.cmp(y) {
-                        std::cmp::Ordering::Greater => 1.0,
-                        std::cmp::Ordering::Equal => 0.5,
-                        std::cmp::Ordering::Less => 0.0,
-                    })
-                })
-                .sum();
+            let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
             println!(
-                "  balanced {balanced} damping {:?}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",
+                "  balanced {balanced} {:?}: contributor {:.3}, rho on {:.3} off {:.3}, AUC {:.3}, built in {built:.1} s",
                 index.damping(),
                 found as f64 / correct.max(1) as f64,
                 mean(&on),
                 mean(&off),
-                wins / (on.len() * off.len()) as f64
+                above(&on, &off)
             );
         }
     }
     Ok(())
+}
+
+fn explained(of: &[Attribution]) -> Vec<f64> {
+    of.iter().map(|found| f64::from(found.explained_ppm()) / 1e6).collect()
+}
+
+/// How often a number of the first list is above one of the second, ties half.
+fn above(first: &[f64], second: &[f64]) -> f64 {
+    let wins: f64 = first
+        .iter()
+        .flat_map(|x| {
+            second.iter().map(move |y| f64::from(u8::from(x > y) + u8::from(x >= y)) / 2.0)
+        })
+        .sum();
+    wins / (first.len() * second.len()) as f64
 }
 
 /// CPU time of this process so far, all threads.

@@ -1,6 +1,7 @@
 //! The real engine behind [`Backend`]: one for each base model that is held.
 
 mod answers;
+mod left;
 mod passages;
 
 use crate::{
@@ -55,6 +56,9 @@ pub struct Engines {
     /// Adapters that an engine is told of and that are on disk at most, for each base model. Which of
     /// them are on the device or in memory is the engine's.
     max_adapters: usize,
+    /// Folders of adapters that an earlier run left and nobody asked since, the oldest last. They
+    /// count as room that is taken, and are the first to go.
+    left: Mutex<Vec<PathBuf>>,
     /// Adapters that the engine is told of, by base and model.
     loaded: Mutex<HashMap<ModelId, HashMap<ModelId, Adapter>>>,
     /// One lock for each adapter that is being fetched.
@@ -93,6 +97,7 @@ impl Engines {
         Self {
             bases: RwLock::default(),
             store,
+            left: Mutex::new(left::left_in(&cache)),
             cache,
             max_adapters: max_adapters.max(1),
             loaded: Mutex::default(),
@@ -225,6 +230,7 @@ impl Engines {
     async fn load(&self, served: &Served, engine: &Engine, name: &str) -> Result<()> {
         let model = &served.model;
         let folder = self.cache.join(hex::encode(model.content));
+        lock(&self.left).retain(|left| *left != folder);
         let manifest = self.store.get_folder(&model.content, &folder).await.map_err(store_fault)?;
         let bad = |digest: Digest, reason: String| WorkerError::BadBlob { digest, reason };
         if manifest.kind != FolderKind::Adapter {
@@ -250,34 +256,38 @@ impl Engines {
         Ok(())
     }
 
-    /// Lets the adapters go that were asked longest ago until there is room for one more, with their
-    /// files, if they are not those of the one that is `coming`: the object store has them. Answers
-    /// under way keep theirs.
+    /// Lets adapters go until there is room for one more: what an earlier run left, then those that
+    /// were asked longest ago. Their files go with them, if they are not those of the one that is
+    /// `coming`: the object store has them. Answers under way keep theirs.
     async fn make_room(&self, base: ModelId, engine: &Engine, coming: &Path) {
         loop {
-            let oldest = {
+            let (id, folder) = {
                 let mut loaded = lock(&self.loaded);
                 let of = loaded.entry(base).or_default();
-                if of.len() < self.max_adapters {
+                let mut left = lock(&self.left);
+                if of.len() + left.len() < self.max_adapters {
                     return;
                 }
-                let oldest = of.iter().min_by_key(|(_, a)| a.used).map(|(id, _)| *id);
-                let gone = oldest.and_then(|id| Some((id, of.remove(&id)?.folder)));
-                // Two models may have the same content, and so the same files.
-                let shared = |folder: &PathBuf| {
-                    folder == coming
-                        || loaded.values().any(|of| of.values().any(|a| a.folder == *folder))
-                };
-                gone.map(|(id, folder)| (id, Some(folder).filter(|folder| !shared(folder))))
+                if let Some(folder) = left.pop() {
+                    (None, Some(folder))
+                } else {
+                    let oldest = of.iter().min_by_key(|(_, a)| a.used).map(|(id, _)| *id);
+                    let gone = oldest.and_then(|id| Some((id, of.remove(&id)?.folder)));
+                    let Some((id, folder)) = gone else { return };
+                    // Two models may have the same content, and so the same files.
+                    let shared = folder == coming
+                        || loaded.values().any(|of| of.values().any(|a| a.folder == folder));
+                    (Some(id), (!shared).then_some(folder))
+                }
             };
-            let Some((id, folder)) = oldest else { return };
-            match engine.unload_adapter(id.to_string()).await {
-                Ok(_) => info!(model = id.0, "adapter let go to make room"),
-                Err(error) => warn!(model = id.0, %error, "the adapter cannot be unloaded"),
+            if let Some(id) = id {
+                match engine.unload_adapter(id.to_string()).await {
+                    Ok(_) => info!(model = id.0, "adapter let go to make room"),
+                    Err(error) => warn!(model = id.0, %error, "the adapter cannot be unloaded"),
+                }
             }
-            let Some(folder) = folder else { continue };
-            if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
-                warn!(folder = %folder.display(), %error, "the files of an adapter stay on disk");
+            if let Some(folder) = folder {
+                remove_files(&folder).await;
             }
         }
     }
@@ -285,6 +295,12 @@ impl Engines {
     fn owners_of(&self, served: &Served) -> Option<Vec<(ContributionId, u32)>> {
         let loaded = lock(&self.loaded);
         Some(loaded.get(&served.base)?.get(&served.model.id)?.owners.clone())
+    }
+}
+
+async fn remove_files(folder: &Path) {
+    if let Err(error) = tokio::fs::remove_dir_all(folder).await {
+        warn!(folder = %folder.display(), %error, "the files of an adapter stay on disk");
     }
 }
 

@@ -157,11 +157,18 @@ async fn started(folder: &Path) -> (Engines, Store, Digest) {
     let base = folder.join("base");
     make_base(&base);
     let store = Store::open(folder.join("store").to_str().unwrap()).unwrap();
+    let (engines, content) = started_in(folder, &store).await;
+    (engines, store, content)
+}
+
+/// The same over a base model and a store that are there.
+async fn started_in(folder: &Path, store: &Store) -> (Engines, Digest) {
+    let base = folder.join("base");
     let engines = Engines::new(store.clone(), folder.join("adapters"), 1);
     let options =
         EngineOptions { threads: 1, slots: 2, capacity: 128, ..EngineOptions::new(&base) };
     let content = engines.add_base(&base, options).await.unwrap();
-    (engines, store, content)
+    (engines, content)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,6 +251,14 @@ async fn an_adapter_from_training_to_attributed_answer() {
     assert_eq!((files(), Backend::health(&engines).adapters), (1, 1));
     assert_eq!(engines.attribute(&model, &prompt(), &tokens).await.unwrap(), found);
     assert_eq!(files(), 1);
+
+    // What an earlier run left counts: asked again it is used, and otherwise it makes room.
+    let (again, _) = started_in(folder.path(), &store).await;
+    again.find_bases(&chain).await.unwrap();
+    ask(&again, &adapter(6, changed, index, trained.index_root)).await.unwrap();
+    assert_eq!(files(), 1, "the files of the other have gone");
+    ask(&again, &model).await.unwrap();
+    assert_eq!((files(), Backend::health(&again).adapters), (1, 1));
 
     // The base itself can be asked; nobody's records are known to have shaped its answer.
     let mut alone = model.clone();
