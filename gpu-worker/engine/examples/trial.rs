@@ -30,7 +30,7 @@ struct Arguments {
     /// Folder with shard-N.jsonl, held-out.jsonl and off-topic.jsonl.
     #[arg(long)]
     data: PathBuf,
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 12)]
     epochs: usize,
     #[arg(long, default_value_t = 32)]
     batch: usize,
