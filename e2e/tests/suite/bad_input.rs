@@ -58,8 +58,7 @@ async fn datanet(chain: &Chain, founder: &Key) -> Result<DatanetId> {
     Ok(id)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
+pub async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let stack = Stack::start(&temporary.path().join("run")).await?;
     let (chain, dir) = (&stack.chain, stack.dir.as_path());

@@ -43,8 +43,7 @@ fn paid_once(relayer: &Relayer, sent: u64) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn open_goes_out_and_comes_back_whatever_dies() -> Result<()> {
+pub async fn open_goes_out_and_comes_back_whatever_dies() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("run");
     std::fs::create_dir_all(dir.join("store"))?;

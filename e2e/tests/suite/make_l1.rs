@@ -43,8 +43,7 @@ async fn succeed(arguments: &[String], environment: &[(&str, &str)]) -> Result<V
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_makefiles_commands_deploy_and_join() -> Result<()> {
+pub async fn the_makefiles_commands_deploy_and_join() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path();
     let anvil = Anvil::start(dir, 1).await?;

@@ -4,8 +4,7 @@ use anyhow::{Context, Result};
 use std::process::Command;
 use tributary_e2e::{process::checkout, stack::Node};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn polkadot_js_reads_everything_and_submits_every_kind() -> Result<()> {
+pub async fn polkadot_js_reads_everything_and_submits_every_kind() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let node = Node::start(dir.path()).await?;
     let folder = checkout().join("e2e/polkadot-js");

@@ -4,8 +4,7 @@
 use anyhow::Result;
 use tributary_e2e::story::{Plan, Story};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_main_job_survives_crashes_and_conserves_money() -> Result<()> {
+pub async fn the_main_job_survives_crashes_and_conserves_money() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut story = Story::begin(Plan::short(), &dir.path().join("run")).await?;
     let told = story.tell().await;

@@ -160,8 +160,7 @@ async fn lost(contracts: &Contracts, game: &Game, relayer: &mut Relayer) -> Resu
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lies_are_found_out() -> Result<()> {
+pub async fn lies_are_found_out() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path();
     let anvil = Anvil::start(dir, 1).await?;
